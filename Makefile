@@ -1,0 +1,58 @@
+# The whole set-up and every check. `make demo` and `make test` need nothing but Python 3.10+, cargo and a C
+# compiler; everything Python goes into .venv, everything Rust into ./target (or CARGO_TARGET_DIR).
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.PHONY: build demo test lint bench clean
+
+PYTHON ?= python3
+VENV := $(CURDIR)/.venv
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
+export PATH := $(VENV)/bin:$(PATH):$(HOME)/.cargo/bin
+# PyO3 builds against the environment's own interpreter; naming it here keeps cargo from building twice.
+export PYO3_PYTHON := $(VENV)/bin/python
+
+# What goes into the installed package: when none of it is newer than the stamp, there is nothing to do.
+SOURCES := Cargo.toml Cargo.lock pyproject.toml \
+	$(shell find crates python/mapreduce -type f -not -name '*.pyc')
+
+build: $(VENV)/.installed
+
+$(VENV)/.tools: constraints.txt
+	@command -v cargo >/dev/null || { echo >&2 "make: cargo not found: install Rust from https://rustup.rs, then run make again"; exit 1; }
+	@command -v cc >/dev/null || { echo >&2 "make: no C compiler found: install gcc or clang (Debian: apt install build-essential)"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo >&2 "make: $(PYTHON) is not Python 3.10 or later: run make PYTHON=/path/to/python3.10"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo >&2 "make: $(PYTHON) can't make virtual environments (Debian: apt install python3-venv)"; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(PIP) install -c constraints.txt pip
+	$(PIP) install -c constraints.txt setuptools setuptools-rust
+	touch $@
+
+# The stamp is as old as the build's beginning: what changes meanwhile is built next time.
+$(VENV)/.installed: $(VENV)/.tools $(SOURCES)
+	touch $@.began
+	rm -rf build
+	cargo build --release --locked -p mapreduce -p mapreduce-python
+	$(PIP) install -c constraints.txt --no-build-isolation '.[dev]'
+	mv $@.began $@
+
+demo: build
+	python examples/demo.py
+
+test: build
+	cargo test --locked --workspace --exclude mapreduce-python
+	python -m pytest
+
+lint: build
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	ruff check .
+	ruff format --check .
+	mypy
+
+bench: build
+	python benches/bench.py
+
+clean:
+	rm -rf $(VENV) build python/*.egg-info target

@@ -1,0 +1,44 @@
+//! `/counters/job`: the last job id given.
+
+use bytes::Bytes;
+use mapreduce_core::{JobId, Persisted};
+use serde::{Deserialize, Serialize};
+
+use super::{RecordError, read};
+use crate::{CoordinationError, Coordinator, Lifetime};
+
+const PATH: &str = "/counters/job";
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Counter {
+    last: u64,
+}
+
+impl Persisted for Counter {
+    const KIND: &'static str = "counter";
+    const VERSION: u32 = 1;
+}
+
+/// A job id that was never given before (invariant I1).
+pub async fn next_job_id(c: &dyn Coordinator) -> Result<JobId, RecordError> {
+    loop {
+        let outcome = match read::<Counter>(c, PATH).await? {
+            None => {
+                let first = Bytes::from(Counter { last: 1 }.encode());
+                c.create(PATH, first, Lifetime::Durable).await.map(|_| 1)
+            }
+            Some((Counter { last }, version)) => {
+                let next = Bytes::from(Counter { last: last + 1 }.encode());
+                c.set(PATH, next, version).await.map(|_| last + 1)
+            }
+        };
+        match outcome {
+            Ok(number) => return Ok(JobId(number)),
+            // After a doubtful write the number may be somebody else's: leave it and take the next one.
+            Err(CoordinationError::Ambiguous { .. })
+            | Err(CoordinationError::AlreadyExists { .. })
+            | Err(CoordinationError::Conflict { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! The one suite that every backend passes: what [`Coordinator`] promises.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests, their helpers too, fail by panicking"
+)]
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use mapreduce_coordination::{
+    CoordinationError, Coordinator, Lifetime, SessionOptions, Version, memory::MemoryStore, open,
+};
+use mapreduce_core::{Incarnation, Role};
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+
+type C = Arc<dyn Coordinator>;
+
+/// A store that several processes could share.
+trait Backend: Send + Sync {
+    fn try_open(&self, session: Option<Incarnation>) -> Result<C, CoordinationError>;
+    fn open(&self, session: Option<Incarnation>) -> C {
+        self.try_open(session).unwrap()
+    }
+    /// Ends a session as the death of its process would. `c` is its only handle.
+    fn kill(&self, incarnation: &Incarnation, c: C);
+}
+
+struct Sqlite {
+    directory: TempDir,
+}
+impl Backend for Sqlite {
+    fn try_open(&self, session: Option<Incarnation>) -> Result<C, CoordinationError> {
+        let url = format!("sqlite://{}", self.directory.path().display());
+        let lease = Duration::from_secs(2);
+        open(&url, session.map(|incarnation| SessionOptions { incarnation, lease, watch_others: true }))
+    }
+    fn kill(&self, _: &Incarnation, c: C) {
+        assert_eq!(Arc::strong_count(&c), 1);
+        drop(c);
+    }
+}
+
+struct Memory {
+    store: MemoryStore,
+}
+impl Backend for Memory {
+    fn try_open(&self, session: Option<Incarnation>) -> Result<C, CoordinationError> {
+        self.store.open(session)
+    }
+    fn kill(&self, incarnation: &Incarnation, _: C) {
+        self.store.end_session(incarnation);
+    }
+}
+
+macro_rules! suite {
+    ($($test:ident)*) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test(&super::Sqlite { directory: tempfile::tempdir().unwrap() }).await;
+            })*
+        }
+        mod memory {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test(&super::Memory { store: super::MemoryStore::default() }).await;
+            })*
+        }
+    };
+}
+suite! {
+    what_was_written_is_read
+    one_of_64_contenders_creates
+    set_and_delete_only_at_the_expected_version
+    an_entry_made_again_has_another_version
+    a_counter_loses_no_increment
+    a_read_never_goes_back
+    children_are_direct_and_sorted
+    ephemeral_entries_go_when_the_session_is_closed
+    ephemeral_entries_go_when_the_process_dies
+    durable_entries_outlive_everybody
+    no_write_after_the_end_of_the_session
+    an_incarnation_has_one_session
+    ephemeral_entries_need_a_session
+    watches_wake_for_own_and_others_changes
+}
+
+fn worker(n: u64) -> Incarnation {
+    Incarnation::new(Role::Worker, n)
+}
+
+async fn create(c: &C, path: &str, value: &'static str) -> Result<Version, CoordinationError> {
+    c.create(path, Bytes::from(value), Lifetime::Durable).await
+}
+
+async fn value(c: &C, path: &str) -> Option<Bytes> {
+    c.get(path).await.unwrap().map(|entry| entry.value)
+}
+
+/// Waits, by the watch alone, until `condition` holds.
+async fn until<F: Future<Output = bool>>(c: &C, condition: impl Fn() -> F) {
+    let mut watch = c.watch("/");
+    loop {
+        watch.borrow_and_update();
+        if condition().await {
+            return;
+        }
+        watch.changed().await.unwrap();
+    }
+}
+
+async fn what_was_written_is_read(b: &dyn Backend) {
+    let (one, other) = (b.open(None), b.open(None));
+    assert_eq!(one.get("/a/x").await, Ok(None));
+    let first = create(&one, "/a/x", "1").await.unwrap();
+    let entry = other.get("/a/x").await.unwrap().unwrap();
+    assert_eq!((entry.value, entry.version), (Bytes::from("1"), first));
+    let second = other.set("/a/x", Bytes::from_static(b"\0\xff"), first).await.unwrap();
+    let entry = one.get("/a/x").await.unwrap().unwrap();
+    assert_eq!((entry.value, entry.version), (Bytes::from_static(b"\0\xff"), second));
+    one.delete("/a/x", second).await.unwrap();
+    assert_eq!(other.get("/a/x").await, Ok(None));
+}
+
+async fn one_of_64_contenders_creates(b: &dyn Backend) {
+    let processes: Vec<C> = (0..8).map(|_| b.open(None)).collect();
+    let mut contenders = JoinSet::new();
+    for n in 0..64 {
+        let c = processes[n % processes.len()].clone();
+        contenders.spawn(async move { (n, c.create("/a/x", n.to_string().into(), Lifetime::Durable).await) });
+    }
+    let (mut winners, mut losers) = (vec![], 0);
+    while let Some(done) = contenders.join_next().await {
+        match done.unwrap() {
+            (n, Ok(_)) => winners.push(n),
+            (_, Err(CoordinationError::AlreadyExists { path })) if path == "/a/x" => losers += 1,
+            (n, other) => panic!("contender {n}: {other:?}"),
+        }
+    }
+    assert_eq!((winners.len(), losers), (1, 63));
+    assert_eq!(value(&b.open(None), "/a/x").await, Some(winners[0].to_string().into()));
+}
+
+async fn set_and_delete_only_at_the_expected_version(b: &dyn Backend) {
+    let c = b.open(None);
+    let conflict = CoordinationError::Conflict { path: "/a/x".into() };
+    let first = create(&c, "/a/x", "1").await.unwrap();
+    let second = c.set("/a/x", "2".into(), first).await.unwrap();
+    assert_eq!(c.set("/a/x", "3".into(), first).await, Err(conflict.clone()));
+    assert_eq!(c.delete("/a/x", first).await, Err(conflict.clone()));
+    assert_eq!(value(&c, "/a/x").await, Some("2".into()));
+    assert_eq!(c.delete("/a/x", second).await, Ok(()));
+    assert_eq!(c.set("/a/x", "3".into(), second).await, Err(conflict.clone()));
+    assert_eq!(c.delete("/a/x", second).await, Err(conflict));
+}
+
+async fn an_entry_made_again_has_another_version(b: &dyn Backend) {
+    let c = b.open(None);
+    let mut versions = BTreeSet::new();
+    for n in 0..20 {
+        let path = format!("/a/{}", n % 2);
+        let made = create(&c, &path, "same").await.unwrap();
+        let changed = c.set(&path, "same".into(), made).await.unwrap();
+        assert!(
+            versions.insert(made) && versions.insert(changed),
+            "version used twice: {made:?} {changed:?}"
+        );
+        c.delete(&path, changed).await.unwrap();
+    }
+}
+
+async fn a_counter_loses_no_increment(b: &dyn Backend) {
+    let processes: Vec<C> = (0..4).map(|_| b.open(None)).collect();
+    create(&processes[0], "/counters/n", "0").await.unwrap();
+    let mut tasks = JoinSet::new();
+    for n in 0..16 {
+        let c = processes[n % processes.len()].clone();
+        tasks.spawn(async move {
+            let mut done = 0;
+            while done < 10 {
+                let entry = c.get("/counters/n").await.unwrap().unwrap();
+                let n: u64 = std::str::from_utf8(&entry.value).unwrap().parse().unwrap();
+                match c.set("/counters/n", (n + 1).to_string().into(), entry.version).await {
+                    Ok(_) => done += 1,
+                    Err(CoordinationError::Conflict { .. }) => {}
+                    Err(other) => panic!("{other}"),
+                }
+            }
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+    assert_eq!(value(&processes[0], "/counters/n").await, Some("160".into()));
+}
+
+/// What one process has written, every other reads from then on.
+async fn a_read_never_goes_back(b: &dyn Backend) {
+    let (writer, reader) = (b.open(None), b.open(None));
+    let mut version = create(&writer, "/a/x", "0").await.unwrap();
+    for n in 1..50u64 {
+        version = writer.set("/a/x", n.to_string().into(), version).await.unwrap();
+        assert_eq!(reader.get("/a/x").await.unwrap().unwrap().version, version);
+    }
+}
+
+async fn children_are_direct_and_sorted(b: &dyn Backend) {
+    let c = b.open(None);
+    for path in ["/a/job_9", "/a/job_10", "/a/job_1", "/ab/x", "/a/job_1/deeper", "/a0/x", "/a/é", "/a/%_"] {
+        create(&c, path, "").await.unwrap();
+    }
+    assert_eq!(c.children("/a").await.unwrap(), ["%_", "job_1", "job_10", "job_9", "é"]);
+    assert_eq!(c.children("/a/job_1").await.unwrap(), ["deeper"]);
+    assert!(c.children("/nothing").await.unwrap().is_empty());
+}
+
+async fn ephemeral_entries_go_when_the_session_is_closed(b: &dyn Backend) {
+    let (own, other) = (b.open(Some(worker(1))), b.open(None));
+    own.create("/workers/1", "here".into(), Lifetime::Session).await.unwrap();
+    let version = own.create("/workers/1b", "here".into(), Lifetime::Session).await.unwrap();
+    own.set("/workers/1b", "still here".into(), version).await.unwrap();
+    assert_eq!(other.children("/workers").await.unwrap(), ["1", "1b"]);
+    assert!(!*own.session_lost().borrow());
+    own.close().await;
+    assert_eq!(other.get("/workers/1").await, Ok(None));
+    assert_eq!(other.children("/workers").await.unwrap(), [""; 0]);
+    assert!(*own.session_lost().borrow());
+}
+
+async fn ephemeral_entries_go_when_the_process_dies(b: &dyn Backend) {
+    let (own, watching, other) = (b.open(Some(worker(1))), b.open(Some(worker(2))), b.open(None));
+    own.create("/workers/1", "here".into(), Lifetime::Session).await.unwrap();
+    watching.create("/workers/2", "here".into(), Lifetime::Session).await.unwrap();
+    b.kill(&worker(1), own);
+    until(&watching, || async { watching.get("/workers/1").await == Ok(None) }).await;
+    assert_eq!(other.children("/workers").await.unwrap(), ["2"], "only the dead one's entries go");
+    assert!(!*watching.session_lost().borrow());
+}
+
+async fn durable_entries_outlive_everybody(b: &dyn Backend) {
+    let (closed, killed) = (b.open(Some(worker(1))), b.open(Some(worker(2))));
+    create(&closed, "/jobs/1", "a").await.unwrap();
+    create(&killed, "/jobs/2", "b").await.unwrap();
+    closed.close().await;
+    b.kill(&worker(2), killed);
+    drop(closed);
+    let later = b.open(None);
+    assert_eq!(later.children("/jobs").await.unwrap(), ["1", "2"]);
+    assert_eq!(value(&later, "/jobs/2").await, Some("b".into()));
+}
+
+async fn no_write_after_the_end_of_the_session(b: &dyn Backend) {
+    let (own, other) = (b.open(Some(worker(1))), b.open(None));
+    let version = create(&own, "/jobs/1", "mine").await.unwrap();
+    own.close().await;
+    assert_eq!(create(&own, "/jobs/2", "").await, Err(CoordinationError::SessionLost));
+    assert_eq!(own.set("/jobs/1", "again".into(), version).await, Err(CoordinationError::SessionLost));
+    assert_eq!(own.delete("/jobs/1", version).await, Err(CoordinationError::SessionLost));
+    let late = own.create("/workers/1", "".into(), Lifetime::Session).await;
+    assert_eq!(late, Err(CoordinationError::SessionLost));
+    assert_eq!(other.children("/jobs").await.unwrap(), ["1"]);
+    assert_eq!(other.children("/workers").await.unwrap(), [""; 0]);
+    assert_eq!(other.get("/jobs/1").await.unwrap().unwrap().version, version);
+    own.close().await;
+}
+
+async fn an_incarnation_has_one_session(b: &dyn Backend) {
+    let own = b.open(Some(worker(1)));
+    assert!(b.try_open(Some(worker(1))).is_err());
+    create(&own, "/a/x", "unharmed").await.unwrap();
+}
+
+async fn ephemeral_entries_need_a_session(b: &dyn Backend) {
+    let refused = b.open(None).create("/workers/1", "".into(), Lifetime::Session).await.unwrap_err();
+    assert!(refused.to_string().contains("/workers/1 would live with a session"), "{refused}");
+}
+
+async fn watches_wake_for_own_and_others_changes(b: &dyn Backend) {
+    let (one, other) = (b.open(None), b.open(None));
+    for (n, writer) in [&one, &other, &one].into_iter().enumerate() {
+        let path = format!("/a/{n}");
+        let made = tokio::spawn({
+            let (writer, path) = (writer.clone(), path.clone());
+            async move { create(&writer, &path, "").await.unwrap() }
+        });
+        until(&one, || async { value(&one, &path).await.is_some() }).await;
+        until(&other, || async { value(&other, &path).await.is_some() }).await;
+        made.await.unwrap();
+    }
+}

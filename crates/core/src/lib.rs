@@ -1,0 +1,22 @@
+//! The vocabulary of the system: ids, epochs, the job specification, the plan, job and history records,
+//! typed failures, the clock and the invariants. No I/O, no async, no sibling crate: everything else
+//! depends on this crate and it depends on nothing of ours.
+
+pub mod clock;
+pub mod envelope;
+pub mod failure;
+pub mod history;
+pub mod ids;
+pub mod invariants;
+pub mod job;
+pub mod plan;
+pub mod spec;
+
+pub use clock::{Clock, SystemClock};
+pub use envelope::{DecodeError, Persisted};
+pub use failure::{Failure, FailureKind};
+pub use history::{AttemptEnd, History, HistoryEvent};
+pub use ids::{AttemptId, Epoch, Incarnation, JobId, Role, Stage, TaskId};
+pub use job::{JobPhase, JobRecord, JobResult, Progress};
+pub use plan::{Plan, Split};
+pub use spec::{CodeRef, InputDescription, JobSpec, Settings};

@@ -1,0 +1,63 @@
+//! The plan: which tasks a job has. Written once by the first owner, a pure function of the spec, so it
+//! never depends on who is alive (invariant I3) and two owners write the same bytes.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{InputDescription, JobSpec, Persisted, Stage, TaskId};
+
+/// Most partitions that are chosen unasked.
+const PARTITIONS_MAX: u32 = 32;
+/// Map tasks a reduce partition, unasked: small jobs should not pay for reducers they don't need.
+const SPLITS_PER_PARTITION: u32 = 4;
+
+/// The input of one map task: a run of records in one object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Split {
+    /// The object's name, below the job's directory.
+    pub object: String,
+    /// Where the split starts in the object, in bytes.
+    pub offset: u64,
+    /// Its length in bytes.
+    pub length: u64,
+    /// How many records it holds.
+    pub records: u64,
+    /// The number of its first record in the whole input, from 0.
+    pub first_record: u64,
+}
+
+/// The tasks of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// One map task a split; task `map/i` reads `splits[i]`.
+    pub splits: Vec<Split>,
+    /// Reduce tasks.
+    pub n_partitions: u32,
+}
+
+impl Persisted for Plan {
+    const KIND: &'static str = "plan";
+    const VERSION: u32 = 1;
+}
+
+impl Plan {
+    /// The plan that follows from `spec`.
+    pub fn new(spec: &JobSpec) -> Plan {
+        let InputDescription::Uploaded { splits } = &spec.input;
+        let n_splits = u32::try_from(splits.len()).unwrap_or(u32::MAX);
+        let unasked = (n_splits / SPLITS_PER_PARTITION).clamp(1, PARTITIONS_MAX);
+        Plan { splits: splits.clone(), n_partitions: spec.settings.n_partitions.unwrap_or(unasked) }
+    }
+
+    /// How many tasks `stage` has.
+    pub fn n_tasks(&self, stage: Stage) -> u32 {
+        match stage {
+            Stage::Map => u32::try_from(self.splits.len()).unwrap_or(u32::MAX),
+            Stage::Reduce => self.n_partitions,
+        }
+    }
+
+    /// The tasks of `stage`, in order.
+    pub fn tasks(&self, stage: Stage) -> impl Iterator<Item = TaskId> + use<> {
+        (0..self.n_tasks(stage)).map(move |index| TaskId { stage, index })
+    }
+}

@@ -1,0 +1,89 @@
+//! What a user asks for: the job specification, written once by its submission.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{JobId, Persisted, Split};
+
+/// Everything that a job's tasks need to know, written once to `spec`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobSpec {
+    /// The job; also its idempotency key: submitting the same job with another spec is an error.
+    pub job: JobId,
+    /// Who submitted it.
+    pub user: String,
+    /// The user's functions.
+    pub code: CodeRef,
+    /// The data.
+    pub input: InputDescription,
+    /// How to run it.
+    pub settings: Settings,
+    /// When, in milliseconds since 1970.
+    pub submitted_at_ms: u64,
+}
+
+impl Persisted for JobSpec {
+    const KIND: &'static str = "spec";
+    const VERSION: u32 = 1;
+}
+
+/// The user's functions, below `code/` of the job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "language")]
+pub enum CodeRef {
+    /// What `mapreduce/_code.py` makes of the functions, with cloudpickle.
+    Python {
+        /// BLAKE3 of the pickle, hexadecimal; its object is `code/<digest>`.
+        digest: String,
+    },
+}
+
+impl CodeRef {
+    /// BLAKE3 of the code object, hexadecimal.
+    pub fn digest(&self) -> &str {
+        match self {
+            CodeRef::Python { digest } => digest,
+        }
+    }
+}
+
+/// Where the data is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum InputDescription {
+    /// Records the client uploaded below `input/` of the job, already cut into splits.
+    Uploaded {
+        /// In the order of the data.
+        splits: Vec<Split>,
+    },
+}
+
+/// How a job runs. Every field has a default that suits most jobs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// Most workers that may serve the job at one time; none: as many as there are.
+    pub requested_n_workers: Option<u32>,
+    /// Reduce partitions; none: from the input's size, see [`crate::Plan::new`].
+    pub n_partitions: Option<u32>,
+    /// How often one task may fail by its own doing before the job fails.
+    pub max_attempts: u32,
+    /// Whether a raised exception is tried again within that budget, or reported at once.
+    pub retry_exceptions: bool,
+    /// Records a call of the map function; none: chosen by the executor.
+    pub batch_size: Option<u32>,
+    /// Longest time for one task; none: no limit.
+    pub task_timeout_ms: Option<u64>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            requested_n_workers: None,
+            n_partitions: None,
+            max_attempts: 4,
+            retry_exceptions: false,
+            batch_size: None,
+            task_timeout_ms: None,
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! The data path of a task: read the split, map, group and write; fetch, merge, reduce and write; commit.
+//! It runs in a process of its own, the executor, because user code runs here.
+//!
+//! No language's objects appear here. Keys, values and records are bytes; [`UserCode`] is the seam behind which
+//! a language's face makes its objects of them.
+
+pub mod frames;
+pub mod keys;
+pub mod map;
+pub mod reduce;
+pub mod results;
+mod run;
+pub mod shuffle;
+mod task;
+mod user_code;
+pub mod varint;
+
+pub use run::{RunError, run};
+pub use task::{Assignment, Executor, Outcome};
+pub use user_code::{Group, UserCode, UserFailure, Values};

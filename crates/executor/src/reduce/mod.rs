@@ -1,0 +1,5 @@
+//! The reduce side: one partition of every map output, merged by key; and the same for reading a job's result.
+
+mod merge;
+
+pub use merge::Merge;

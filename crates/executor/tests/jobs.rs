@@ -1,0 +1,262 @@
+//! Whole jobs through the engine, with user code in Rust: what the master does between stages is done here.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests, their helpers too, fail by panicking")]
+
+use std::{collections::BTreeMap, convert::Infallible, sync::Arc};
+
+use mapreduce_core::{
+    AttemptId, CodeRef, Epoch, FailureKind, Incarnation, InputDescription, JobId, JobSpec, Plan, Role,
+    Settings, Stage, SystemClock, TaskId,
+};
+use mapreduce_executor::{
+    Assignment, Executor, Group, Outcome, UserCode, UserFailure, keys, map::MapSink, results,
+};
+use mapreduce_storage::{
+    Manifest, Store, create, marker, markers, open, paths, put_file,
+    splits::{SplitSize, SplitWriter, upload},
+};
+use object_store::ObjectStoreExt;
+use proptest::prelude::*;
+use tokio::runtime::{Builder, Runtime};
+
+const JOB: JobId = JobId(7);
+
+/// Records are words; a pair is (word, record's own first byte); a result is all values, joined.
+struct Words;
+
+impl UserCode for Words {
+    fn map(
+        &mut self,
+        records: &mut dyn Iterator<Item = &[u8]>,
+        sink: &mut MapSink,
+    ) -> Result<(), UserFailure> {
+        for record in records {
+            if record == b"bad" {
+                let mut failure = UserFailure::new(FailureKind::NotAPair, "a bad record");
+                failure.record = Some("bad".to_owned());
+                return Err(failure);
+            }
+            let mut key = Vec::new();
+            keys::put_bytes(&mut key, keys::tag::BYTES, &record[..record.len().min(1)]);
+            let Ok(group) = sink.group(&key, |_| Ok::<(), Infallible>(()));
+            sink.values(group, 1).extend_from_slice(record);
+        }
+        Ok(())
+    }
+
+    fn reduce(&mut self, group: &Group, out: &mut Vec<u8>) -> Result<(), UserFailure> {
+        group.values.iter().for_each(|values| out.extend_from_slice(&values.bytes));
+        Ok(())
+    }
+}
+
+struct World {
+    runtime: Runtime,
+    store: Store,
+    plan: Plan,
+}
+
+impl World {
+    /// A submitted job over `records`.
+    fn new(records: &[Vec<u8>], n_partitions: u32) -> World {
+        let runtime = Builder::new_current_thread().build().unwrap();
+        let store = open("memory:///").unwrap();
+        let mut writer = SplitWriter::new(SplitSize::Unknown);
+        let mut objects: Vec<_> = records.iter().filter_map(|record| writer.push(record)).collect();
+        let (last, splits) = writer.finish();
+        objects.extend(last);
+        let code = b"code";
+        let digest = blake3::hash(code).to_hex().to_string();
+        let spec = JobSpec {
+            job: JOB,
+            user: "ada".to_owned(),
+            code: CodeRef::Python { digest: digest.clone() },
+            input: InputDescription::Uploaded { splits },
+            settings: Settings { n_partitions: Some(n_partitions), ..Settings::default() },
+            submitted_at_ms: 0,
+        };
+        let plan = Plan::new(&spec);
+        runtime.block_on(async {
+            for object in objects {
+                upload(&store, JOB, object).await.unwrap();
+            }
+            put_file(&store, &paths::code(JOB, &digest), code.as_slice().into()).await.unwrap();
+            create(&store, &paths::spec(JOB), &spec).await.unwrap();
+            create(&store, &paths::plan(JOB), &plan).await.unwrap();
+        });
+        World { runtime, store, plan }
+    }
+
+    fn executor(&self) -> Executor {
+        let runtime = Builder::new_current_thread().build().unwrap();
+        let load = Box::new(|_: &JobSpec, code: &[u8]| {
+            assert_eq!(code, b"code");
+            Ok(Box::new(Words) as Box<dyn UserCode>)
+        });
+        Executor::new(self.store.clone(), runtime, Arc::new(SystemClock::default()), load)
+    }
+
+    fn seal(&self, stage: Stage) {
+        self.runtime.block_on(async {
+            let markers = markers(&self.store, JOB, stage).await.unwrap();
+            let manifest = Manifest::new(&self.plan, stage, &markers).unwrap();
+            create(&self.store, &paths::manifest(JOB, stage), &manifest).await.unwrap();
+        });
+    }
+
+    fn run(&self, executor: &mut Executor) {
+        for stage in [Stage::Map, Stage::Reduce] {
+            for task in self.plan.tasks(stage) {
+                assert_eq!(executor.run_task(&assignment(task, 1)), Outcome::Committed);
+            }
+            self.seal(stage);
+        }
+    }
+
+    fn result(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut merge = self.runtime.block_on(results::merge(&self.store, JOB)).unwrap();
+        std::iter::from_fn(|| merge.next_group().unwrap())
+            .map(|group| (group.key.to_vec(), group.values[0].bytes.to_vec()))
+            .collect()
+    }
+
+    fn exists(&self, path: &object_store::path::Path) -> bool {
+        self.runtime.block_on(self.store.head(path)).is_ok()
+    }
+}
+
+fn assignment(task: TaskId, number: u32) -> Assignment {
+    let attempt = AttemptId { epoch: Epoch(1), number };
+    Assignment { job: JOB, task, attempt, worker: Incarnation::new(Role::Worker, 1) }
+}
+
+const MAP: TaskId = TaskId { stage: Stage::Map, index: 0 };
+const REDUCE: TaskId = TaskId { stage: Stage::Reduce, index: 0 };
+
+fn words(words: &[&str]) -> Vec<Vec<u8>> {
+    words.iter().map(|word| word.as_bytes().to_vec()).collect()
+}
+
+fn failure(outcome: Outcome) -> mapreduce_core::Failure {
+    match outcome {
+        Outcome::Failed(failure) => *failure,
+        other => panic!("{other:?}"),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_job_gives_what_a_loop_gives(records in prop::collection::vec("[a-e][a-z]{0,5}", 0..60), n_partitions in 1..6u32) {
+        let records: Vec<Vec<u8>> = records.into_iter().map(String::into_bytes).collect();
+        let world = World::new(&records, n_partitions);
+        world.run(&mut world.executor());
+        let mut expected: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+        for record in &records {
+            let mut key = Vec::new();
+            keys::put_bytes(&mut key, keys::tag::BYTES, &record[..1]);
+            expected.entry(key).or_default().extend_from_slice(record);
+        }
+        prop_assert_eq!(world.result(), expected.into_iter().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_task_that_is_committed_is_not_run_again() {
+    let world = World::new(&words(&["a", "b"]), 1);
+    let mut executor = world.executor();
+    assert_eq!(executor.run_task(&assignment(MAP, 1)), Outcome::Committed);
+    // The same attempt, asked for again after its report was lost, and another one.
+    assert_eq!(executor.run_task(&assignment(MAP, 1)), Outcome::Committed);
+    assert_eq!(executor.run_task(&assignment(MAP, 2)), Outcome::Superseded);
+    let other = AttemptId { epoch: Epoch(1), number: 2 };
+    assert!(!world.exists(&paths::attempt_output(JOB, MAP, other)));
+}
+
+#[test]
+fn the_loser_of_a_race_deletes_its_own_data_and_nothing_else() {
+    let world = World::new(&words(&["a"]), 1);
+    let store = world.store.clone();
+    // Another attempt commits while this one maps.
+    let rival = move || {
+        let runtime = Builder::new_current_thread().build().unwrap();
+        let load = Box::new(|_: &JobSpec, _: &[u8]| Ok(Box::new(Words) as Box<dyn UserCode>));
+        let mut rival = Executor::new(store.clone(), runtime, Arc::new(SystemClock::default()), load);
+        assert_eq!(rival.run_task(&assignment(MAP, 1)), Outcome::Committed);
+    };
+    struct Slow<F>(F);
+    impl<F: Fn()> UserCode for Slow<F> {
+        fn map(
+            &mut self,
+            records: &mut dyn Iterator<Item = &[u8]>,
+            sink: &mut MapSink,
+        ) -> Result<(), UserFailure> {
+            (self.0)();
+            Words.map(records, sink)
+        }
+        fn reduce(&mut self, group: &Group, out: &mut Vec<u8>) -> Result<(), UserFailure> {
+            Words.reduce(group, out)
+        }
+    }
+    let load = Box::new(move |_: &JobSpec, _: &[u8]| Ok(Box::new(Slow(rival.clone())) as Box<dyn UserCode>));
+    let runtime = Builder::new_current_thread().build().unwrap();
+    let mut slow = Executor::new(world.store.clone(), runtime, Arc::new(SystemClock::default()), load);
+    assert_eq!(slow.run_task(&assignment(MAP, 2)), Outcome::Superseded);
+    let output = |number| paths::attempt_output(JOB, MAP, AttemptId { epoch: Epoch(1), number });
+    assert!(world.exists(&output(1)));
+    assert!(!world.exists(&output(2)));
+}
+
+#[test]
+fn a_marker_says_what_the_task_read_and_wrote() {
+    let world = World::new(&words(&["ab", "ac", "b"]), 1);
+    world.run(&mut world.executor());
+    let find = |task| world.runtime.block_on(marker(&world.store, JOB, task)).unwrap().unwrap();
+    let map = find(MAP);
+    assert_eq!((map.records_in, map.records_out, &map.input_manifest), (1, 1, &None));
+    let reduce = find(REDUCE);
+    assert_eq!((reduce.records_in, reduce.records_out), (3, 2));
+    let manifest: Option<Manifest> = world
+        .runtime
+        .block_on(mapreduce_storage::read(&world.store, &paths::manifest(JOB, Stage::Map)))
+        .unwrap();
+    assert_eq!(reduce.input_manifest, manifest.map(|manifest| manifest.digest()));
+}
+
+#[test]
+fn failures_are_typed_and_leave_no_marker() {
+    let world = World::new(&words(&["bad"]), 1);
+    let mut executor = world.executor();
+    let failed = failure(executor.run_task(&assignment(MAP, 1)));
+    assert_eq!((failed.what, failed.record.as_deref()), (FailureKind::NotAPair, Some("bad")));
+    // Reducers read what the manifest names, and there is none yet.
+    assert_eq!(failure(executor.run_task(&assignment(REDUCE, 1))).what, FailureKind::BadData);
+    let beyond = TaskId { stage: Stage::Map, index: 9 };
+    assert_eq!(failure(executor.run_task(&assignment(beyond, 1))).what, FailureKind::BadData);
+    assert!(world.runtime.block_on(markers(&world.store, JOB, Stage::Map)).unwrap().is_empty());
+}
+
+#[test]
+fn damaged_map_output_and_code_are_noticed() {
+    let world = World::new(&words(&["a", "b", "c"]), 1);
+    let mut executor = world.executor();
+    for task in world.plan.tasks(Stage::Map) {
+        assert_eq!(executor.run_task(&assignment(task, 1)), Outcome::Committed);
+    }
+    world.seal(Stage::Map);
+    let path = paths::attempt_output(JOB, MAP, AttemptId { epoch: Epoch(1), number: 1 });
+    world.runtime.block_on(async {
+        let mut bytes = world.store.get(&path).await.unwrap().bytes().await.unwrap().to_vec();
+        bytes[20] ^= 1;
+        world.store.put(&path, bytes.into()).await.unwrap();
+    });
+    let failed = failure(executor.run_task(&assignment(REDUCE, 1)));
+    assert_eq!(failed.what, FailureKind::BadData);
+    assert!(failed.message.contains("attempts/map/0"), "{}", failed.message);
+
+    let code = paths::code(JOB, blake3::hash(b"code").to_hex().as_str());
+    world.runtime.block_on(world.store.put(&code, b"other".as_slice().into())).unwrap();
+    let failed = failure(world.executor().run_task(&assignment(REDUCE, 1)));
+    assert_eq!(failed.what, FailureKind::BadData);
+    assert!(failed.message.contains("digest"), "{}", failed.message);
+}

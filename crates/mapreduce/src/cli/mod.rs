@@ -1,0 +1,89 @@
+//! The command line. A command's file holds its arguments and what it does.
+
+mod cancel;
+mod cluster;
+mod history;
+mod jobs;
+mod keeper;
+mod kill;
+mod master;
+mod status;
+mod stores;
+mod table;
+mod worker;
+
+use std::{error::Error, io};
+
+use tokio::{
+    runtime,
+    signal::unix::{SignalKind, signal},
+};
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+
+type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
+
+/// A fault-tolerant MapReduce.
+#[derive(Debug, clap::Parser)]
+#[command(version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// What to log to standard error: error, warn, info, debug, or a filter by module.
+    #[arg(long, global = true, env = "MAPREDUCE_LOG", value_name = "LEVEL", value_parser = checked_filter)]
+    pub log: Option<String>,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    Master(master::Args),
+    Worker(worker::Args),
+    #[command(hide = true)]
+    Keeper(keeper::Args),
+    Jobs(jobs::Args),
+    Status(status::Args),
+    History(history::Args),
+    Kill(kill::Args),
+    Cancel(cancel::Args),
+}
+
+impl Command {
+    pub fn run(self) -> Result {
+        // The masters' and workers' work is to pass on small messages, the commands' to read a little.
+        let on_one_thread = runtime::Builder::new_current_thread().enable_all().build();
+        match self {
+            Command::Master(args) => on_one_thread?.block_on(args.run()),
+            Command::Worker(args) => on_one_thread?.block_on(args.run()),
+            Command::Keeper(args) => args.run(),
+            Command::Jobs(args) => on_one_thread?.block_on(args.run()),
+            Command::Status(args) => on_one_thread?.block_on(args.run()),
+            Command::History(args) => on_one_thread?.block_on(args.run()),
+            Command::Kill(args) => on_one_thread?.block_on(args.run()),
+            Command::Cancel(args) => on_one_thread?.block_on(args.run()),
+        }
+    }
+}
+
+fn checked_filter(text: &str) -> std::result::Result<String, tracing_subscriber::filter::ParseError> {
+    EnvFilter::builder().parse(text).map(|_| text.to_owned())
+}
+
+/// Logs to standard error what `filter` lets through, else warnings.
+pub(crate) fn log(filter: Option<&str>) {
+    let builder = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into());
+    let filter = builder.parse_lossy(filter.unwrap_or_default());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false).init();
+}
+
+/// Whether the reader of our output went away, which is its right.
+pub(crate) fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Completes when the process is asked to end, by SIGTERM or SIGINT.
+fn asked_to_end() -> io::Result<impl Future<Output = ()> + Send> {
+    let (mut terminated, mut interrupted) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! { _ = terminated.recv() => {}, _ = interrupted.recv() => {} }
+    })
+}

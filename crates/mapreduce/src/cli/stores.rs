@@ -1,0 +1,54 @@
+//! Where a master or worker finds its cluster: URL by URL, or as one local directory.
+
+use std::path::{Path, PathBuf};
+
+use mapreduce::{ClusterUrls, home, keeper};
+
+use super::Result;
+
+/// The stores that masters and workers share.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Stores {
+    /// A local cluster's directory, which stands for all of the URLs below.
+    #[arg(long, value_name = "DIR", required_unless_present_all = ["coordination", "storage", "cluster_key_file"])]
+    directory: Option<PathBuf>,
+    /// Who is alive and who owns which job, such as sqlite:///absolute/directory.
+    #[arg(long, value_name = "URL")]
+    coordination: Option<String>,
+    /// Data, markers and results, such as file:///absolute/directory.
+    #[arg(long, value_name = "URL")]
+    storage: Option<String>,
+    /// The file that holds the secret that workers show to masters; the same text for all.
+    #[arg(long, value_name = "PATH")]
+    cluster_key_file: Option<PathBuf>,
+}
+
+impl Stores {
+    /// The stores, with users at `users` or the person's own, and the cluster's key.
+    pub fn resolve(self, users: Option<String>) -> Result<(ClusterUrls, String)> {
+        let users = users.map_or_else(home::users_url, Ok)?;
+        let local = self.directory.map(std::path::absolute).transpose()?;
+        let local_urls = local.as_deref().map(|d| ClusterUrls::local(d, users.clone())).transpose()?;
+        // Clap has seen to it that what is absent here follows from the directory.
+        let absent = || "give --directory, or --coordination, --storage and --cluster-key-file";
+        let key_file = self.cluster_key_file.or(local.as_deref().map(keeper::key_file)).ok_or_else(absent)?;
+        let urls = ClusterUrls {
+            coordination: (self.coordination)
+                .or(local_urls.as_ref().map(|urls| urls.coordination.clone()))
+                .ok_or_else(absent)?,
+            storage: self.storage.or(local_urls.map(|urls| urls.storage)).ok_or_else(absent)?,
+            users,
+        };
+        Ok((urls, read_key(&key_file)?))
+    }
+}
+
+/// The cluster's key, which is never on a command line because everybody can read those.
+fn read_key(path: &Path) -> Result<String> {
+    let key = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let key = key.trim();
+    if key.is_empty() {
+        return Err(format!("{} is empty: it must hold the cluster's key", path.display()).into());
+    }
+    Ok(key.to_owned())
+}

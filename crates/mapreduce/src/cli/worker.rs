@@ -1,0 +1,48 @@
+//! `mapreduce worker`: one worker process.
+
+use std::{path::PathBuf, time::Duration};
+
+use mapreduce_worker::WorkerOptions;
+
+use super::{Result, asked_to_end, stores::Stores};
+
+/// Run a worker until SIGTERM or SIGINT; tasks that run then have a while to finish.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    stores: Stores,
+    /// Tasks at one time.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    slots: u32,
+    /// The Python that runs users' functions; mapreduce must be installed for it.
+    #[arg(long, value_name = "PATH", default_value = "python3")]
+    python: PathBuf,
+    /// Most memory that one task's process may take, in bytes; 0: no limit.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    memory_bytes_max: u64,
+    /// How long running tasks may go on after the worker was told to go, in milliseconds.
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    grace_ms: u64,
+    /// After how long a silent process is taken for dead, in milliseconds.
+    #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(100..))]
+    lease_ms: u64,
+}
+
+impl Args {
+    pub async fn run(self) -> Result {
+        // A worker asks masters about users, and never their store.
+        let (urls, cluster_key) = self.stores.resolve(None)?;
+        let python = self.python.into_os_string().into_string().map_err(|p| format!("{p:?} is not UTF-8"))?;
+        let options = WorkerOptions {
+            coordination: urls.coordination,
+            storage: urls.storage,
+            cluster_key,
+            n_slots: self.slots,
+            executor: vec![python, "-m".to_owned(), "mapreduce._executor".to_owned()],
+            memory_bytes_max: self.memory_bytes_max,
+            grace: Duration::from_millis(self.grace_ms),
+            lease: Duration::from_millis(self.lease_ms),
+        };
+        Ok(mapreduce_worker::run(options, asked_to_end()?).await?)
+    }
+}

@@ -1,0 +1,98 @@
+//! What can go wrong between a client and its cluster, named by what the caller must do next.
+
+use std::time::Duration;
+
+use mapreduce_coordination::{CoordinationError, records::RecordError};
+use mapreduce_core::JobId;
+use mapreduce_rpc::BadField;
+use mapreduce_storage::StorageError;
+use tonic::{Code, Status};
+
+/// Why a call did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// No master answered in time. Jobs wait for one, and go on when one starts.
+    #[error(
+        "no master of the cluster at {coordination} answered within {} s: start one, \
+         for a local cluster with scale(n_masters=1)",
+        waited.as_secs_f64()
+    )]
+    NoMaster {
+        /// Where masters would be registered.
+        coordination: String,
+        /// For how long one was looked for.
+        waited: Duration,
+    },
+    /// The user is unknown or the password wrong.
+    #[error("{0}")]
+    Unauthenticated(String),
+    /// The user may not do this.
+    #[error("{0}")]
+    PermissionDenied(String),
+    /// What was asked for makes no sense, or not in the job's present state. Asking again does not help.
+    #[error("{0}")]
+    Invalid(String),
+    /// There is no such job.
+    #[error("{0}")]
+    NoSuchJob(String),
+    /// The job has no outcome yet.
+    #[error("{job} has not ended: it is in phase {phase}")]
+    NotEnded {
+        /// The job.
+        job: JobId,
+        /// Its phase.
+        phase: &'static str,
+    },
+    /// The master could not do it, for reasons of its own.
+    #[error("the master could not do it: {message} ({code:?})")]
+    Master {
+        /// The gRPC code.
+        code: Code,
+        /// The master's words.
+        message: String,
+    },
+    /// The master's answer is not one of this program's.
+    #[error(transparent)]
+    BadReply(#[from] BadField),
+    /// The cluster's records can't be read.
+    #[error(transparent)]
+    Coordination(#[from] RecordError),
+    /// The cluster's storage can't be read.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl From<CoordinationError> for ClientError {
+    fn from(e: CoordinationError) -> Self {
+        ClientError::Coordination(e.into())
+    }
+}
+
+impl ClientError {
+    pub(crate) fn no_such_job(job: JobId) -> ClientError {
+        ClientError::NoSuchJob(format!(
+            "there is no {job} in this cluster: it was never submitted, or was cleared"
+        ))
+    }
+}
+
+/// Whether a call failed for want of a connection rather than by the master's decision: transport errors have a
+/// source or no code of their own, and a master that is going says `Unavailable`.
+pub(super) fn is_broken(status: &Status) -> bool {
+    matches!(status.code(), Code::Unavailable | Code::Unknown) || std::error::Error::source(status).is_some()
+}
+
+impl From<Status> for ClientError {
+    fn from(status: Status) -> Self {
+        let message = status.message().to_owned();
+        match status.code() {
+            Code::Unauthenticated => ClientError::Unauthenticated(message),
+            Code::PermissionDenied => ClientError::PermissionDenied(message),
+            Code::NotFound => ClientError::NoSuchJob(message),
+            Code::InvalidArgument | Code::FailedPrecondition | Code::AlreadyExists => {
+                ClientError::Invalid(message)
+            }
+            code => ClientError::Master { code, message },
+        }
+    }
+}

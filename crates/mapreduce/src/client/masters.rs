@@ -1,0 +1,95 @@
+//! Finding masters that live: coordination says who does, and when that changes.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use mapreduce_coordination::{
+    Coordinator,
+    records::{Member, RecordError, is_alive, members},
+};
+use mapreduce_core::{Incarnation, Role};
+use mapreduce_rpc::{MESSAGE_BYTES_MAX, control::jobs_client::JobsClient};
+use tokio::sync::{Mutex, watch};
+use tonic::transport::{Channel, Endpoint};
+
+/// A local connection is made in microseconds; a remote one in one round trip.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A master that is registered.
+#[derive(Debug, Clone)]
+pub(super) struct Master {
+    pub incarnation: Incarnation,
+    pub channel: Channel,
+}
+
+impl Master {
+    fn connect_lazily(member: &Member) -> Option<Master> {
+        let endpoint = Endpoint::from_shared(format!("http://{}", member.address.as_ref()?)).ok()?;
+        let channel = endpoint.connect_timeout(CONNECT_TIMEOUT).connect_lazy();
+        Some(Master { incarnation: member.incarnation.clone(), channel })
+    }
+
+    pub fn client(&self) -> JobsClient<Channel> {
+        JobsClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+}
+
+/// The masters of a cluster, and open connections to them.
+#[derive(Debug)]
+pub(super) struct Masters {
+    pub coordinator: Arc<dyn Coordinator>,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    changes: watch::Receiver<u64>,
+    live: Vec<Master>,
+    turn: usize,
+}
+
+impl Masters {
+    pub fn new(coordinator: Arc<dyn Coordinator>) -> Masters {
+        let mut changes = coordinator.watch("/masters");
+        changes.mark_changed();
+        Masters { coordinator, known: Mutex::new(Known { changes, live: Vec::new(), turn: 0 }) }
+    }
+
+    /// The live masters, a different one first at every call, so that they share the work.
+    pub async fn live(&self) -> Result<Vec<Master>, RecordError> {
+        let mut known = self.known.lock().await;
+        // An error means that coordination was closed, and shows in the next read.
+        if known.changes.has_changed().unwrap_or(true) {
+            known.changes.borrow_and_update();
+            let registered = members(&*self.coordinator, Role::Master).await.inspect_err(|_| {
+                known.changes.mark_changed();
+            })?;
+            let mut open: HashMap<Incarnation, Master> =
+                known.live.drain(..).map(|master| (master.incarnation.clone(), master)).collect();
+            let kept_or_new =
+                |member: &Member| open.remove(&member.incarnation).or_else(|| Master::connect_lazily(member));
+            known.live = registered.iter().filter_map(kept_or_new).collect();
+        }
+        let mut live = known.live.clone();
+        if !live.is_empty() {
+            known.turn = (known.turn + 1) % live.len();
+            live.rotate_left(known.turn);
+        }
+        Ok(live)
+    }
+
+    /// Tells of changes among the masters.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.coordinator.watch("/masters")
+    }
+
+    /// Returns when `incarnation` is no longer registered.
+    pub async fn gone(&self, incarnation: &Incarnation) -> Result<(), RecordError> {
+        let mut changes = self.changes();
+        loop {
+            changes.borrow_and_update();
+            if !is_alive(&*self.coordinator, incarnation).await? || changes.changed().await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What a cluster is doing, read from coordination and storage alone: works with no master alive.
+
+use std::collections::BTreeSet;
+
+use mapreduce_coordination::{
+    Coordinator,
+    records::{self, Member},
+};
+use mapreduce_core::{JobId, Role};
+use mapreduce_storage::view::{self, AttemptView, JobView, TreeEntry};
+use serde::Serialize;
+
+use crate::{ClientError, ClusterUrls};
+
+/// A cluster at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Snapshot {
+    /// The live masters.
+    pub masters: Vec<Member>,
+    /// The live workers.
+    pub workers: Vec<Member>,
+    /// The jobs that have not been cleared, with every task, by id.
+    pub jobs: Vec<JobView>,
+}
+
+/// The cluster as it is now.
+pub async fn snapshot(urls: &ClusterUrls) -> Result<Snapshot, ClientError> {
+    let coordinator = mapreduce_coordination::open(&urls.coordination, None)?;
+    let store = mapreduce_storage::open(&urls.storage)?;
+    let jobs = records::jobs(&*coordinator).await?;
+    let (masters, workers) = members(&*coordinator).await?;
+    let live: BTreeSet<_> = masters.iter().chain(&workers).map(|member| member.incarnation.clone()).collect();
+    let mut views = Vec::with_capacity(jobs.len());
+    for (record, _) in jobs {
+        views.push(view::load(&store, record, &live).await?);
+    }
+    coordinator.close().await;
+    Ok(Snapshot { masters, workers, jobs: views })
+}
+
+/// The live masters and the live workers.
+pub(crate) async fn members(
+    coordinator: &dyn Coordinator,
+) -> Result<(Vec<Member>, Vec<Member>), ClientError> {
+    let masters = records::members(coordinator, Role::Master).await?;
+    Ok((masters, records::members(coordinator, Role::Worker).await?))
+}
+
+/// One job with every task.
+pub async fn job(urls: &ClusterUrls, job: JobId) -> Result<JobView, ClientError> {
+    let coordinator = mapreduce_coordination::open(&urls.coordination, None)?;
+    let store = mapreduce_storage::open(&urls.storage)?;
+    let (record, _) = records::job(&*coordinator, job).await?.ok_or_else(|| ClientError::no_such_job(job))?;
+    let (masters, workers) = members(&*coordinator).await?;
+    coordinator.close().await;
+    let live = masters.into_iter().chain(workers).map(|member| member.incarnation).collect();
+    Ok(view::load(&store, record, &live).await?)
+}
+
+/// The audit of a job: every attempt, in the order of launches.
+pub async fn attempts(urls: &ClusterUrls, job: JobId) -> Result<Vec<AttemptView>, ClientError> {
+    let coordinator = mapreduce_coordination::open(&urls.coordination, None)?;
+    let record = records::job(&*coordinator, job).await?;
+    coordinator.close().await;
+    record.ok_or_else(|| ClientError::no_such_job(job))?;
+    Ok(view::load_attempts(&mapreduce_storage::open(&urls.storage)?, job).await?)
+}
+
+/// Every object in storage below `path`, such as `jobs`; everything if it is empty.
+pub async fn tree(urls: &ClusterUrls, path: &str) -> Result<Vec<TreeEntry>, ClientError> {
+    Ok(view::tree(&mapreduce_storage::open(&urls.storage)?, path).await?)
+}

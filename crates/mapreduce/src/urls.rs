@@ -1,0 +1,47 @@
+//! Where a cluster's state is.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+/// The three stores that every part of a cluster is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterUrls {
+    /// Who is alive, who owns which job: `sqlite://<directory>`.
+    pub coordination: String,
+    /// Input, map output, markers, results: `file://<directory>/storage`.
+    pub storage: String,
+    /// Who may log in: `sqlite://<home>/users`; the same for all clusters of a person.
+    pub users: String,
+}
+
+/// A path that no URL can name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{path:?} can't be a cluster's directory: give an absolute path in UTF-8")]
+pub struct BadDirectory {
+    path: PathBuf,
+}
+
+impl ClusterUrls {
+    /// The stores of a local cluster in `directory`, an absolute path.
+    pub fn local(directory: &Path, users: impl Into<String>) -> Result<ClusterUrls, BadDirectory> {
+        let bad = || BadDirectory { path: directory.to_owned() };
+        let storage = Url::from_file_path(directory.join("storage")).map_err(|()| bad())?;
+        let coordination = format!("sqlite://{}", directory.to_str().ok_or_else(bad)?);
+        Ok(ClusterUrls { coordination, storage: storage.into(), users: users.into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_absolute_paths_name_a_cluster() {
+        let urls = ClusterUrls::local(Path::new("/data/a b"), "sqlite:///home/users").unwrap();
+        assert_eq!(urls.coordination, "sqlite:///data/a b");
+        assert_eq!(urls.storage, "file:///data/a%20b/storage");
+        assert!(ClusterUrls::local(Path::new("data"), "").is_err());
+    }
+}

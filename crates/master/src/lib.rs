@@ -1,0 +1,93 @@
+//! The master: it owns jobs by compare-and-set and epoch, plans and schedules them, takes over those of dead
+//! masters, and answers clients and workers. It never runs or unpickles user code and never touches the data.
+//!
+//! ```text
+//!   clients ──► server::jobs ───┐                          ┌──► streams to workers
+//!   workers ──► server::workers ┼──► shell ──► scheduler ──┤
+//!   ownership (coordination) ───┘      ▲        (pure)     └──► writer, one a job: history, manifests, result
+//!                                      └─────────────────────────┘
+//! ```
+
+mod context;
+mod ownership;
+mod recovery;
+pub mod scheduler;
+mod server;
+mod shell;
+mod writer;
+
+use std::{future::Future, io, net::SocketAddr, pin::pin, time::Duration};
+
+use mapreduce_coordination::{CoordinationError, records::RecordError, users::UserError};
+use mapreduce_storage::StorageError;
+
+/// What a master needs to know.
+#[derive(Debug, Clone)]
+pub struct MasterOptions {
+    /// URL of the coordination store.
+    pub coordination: String,
+    /// URL of the storage.
+    pub storage: String,
+    /// URL of the coordination store that holds the users.
+    pub users: String,
+    /// What workers must show.
+    pub cluster_key: String,
+    /// Where to listen; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// How long a process may be silent before it is taken for dead.
+    pub lease: Duration,
+}
+
+/// Why a master can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum MasterError {
+    /// The coordination store can't be used.
+    #[error(transparent)]
+    Coordination(#[from] CoordinationError),
+    /// A record in it can't be used.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The users can't be read.
+    #[error(transparent)]
+    Users(#[from] UserError),
+    /// The storage can't be used.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// Anybody could log in from anywhere.
+    #[error(
+        "refusing to listen on {address}: the default admin still has the default password; \
+         change it first with Auth('admin', 'admin').change_password(...)"
+    )]
+    DefaultPassword {
+        /// Where it should have listened.
+        address: SocketAddr,
+    },
+    /// The system refuses something basic.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The gRPC server broke.
+    #[error("the server on {address} failed: {source}")]
+    Server {
+        /// Where it listened.
+        address: SocketAddr,
+        /// What it says.
+        source: tonic::transport::Error,
+    },
+}
+
+/// Runs a master until `shutdown` completes. A master whose session ended (it was stopped for longer than its
+/// lease) has lost its jobs to others, and starts over as a new incarnation.
+pub async fn run(options: MasterOptions, shutdown: impl Future<Output = ()>) -> Result<(), MasterError> {
+    let mut shutdown = pin!(shutdown);
+    loop {
+        match shell::live(&options, shutdown.as_mut()).await? {
+            shell::Ended::Asked => return Ok(()),
+            shell::Ended::SessionLost => tracing::warn!("the session was lost; starting a new incarnation"),
+        }
+    }
+}

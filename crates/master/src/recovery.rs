@@ -1,0 +1,71 @@
+//! Reads a job's durable state into what the scheduler goes on from: the same for a job that was just
+//! submitted and for one whose every process had died.
+
+use std::collections::BTreeSet;
+
+use mapreduce_core::{AttemptId, HistoryEvent, JobPhase, JobRecord, JobSpec, Plan, Stage, TaskId};
+use mapreduce_storage::{self as storage, StorageError, paths};
+
+use crate::{context::Context, scheduler::JobLoaded};
+
+/// Reads spec, plan, markers, failures and history. `is_new`: the job was submitted here just now, so there is
+/// nothing but the spec.
+pub(crate) async fn load(
+    context: &Context,
+    record: &JobRecord,
+    is_new: bool,
+) -> Result<JobLoaded, StorageError> {
+    let (store, job) = (&context.store, record.job);
+    let spec = required::<JobSpec>(context, paths::spec(job)).await?;
+    // A pure function of the spec: whoever wrote it first wrote these bytes.
+    let plan = Plan::new(&spec);
+    storage::create(store, &paths::plan(job), &plan).await?;
+    let mut loaded = JobLoaded {
+        phase: record.phase,
+        plan,
+        settings: spec.settings,
+        winners: Default::default(),
+        failures: Default::default(),
+        open: Vec::new(),
+    };
+    if is_new {
+        return Ok(loaded);
+    }
+    let stage = if record.phase == JobPhase::Map { Stage::Map } else { Stage::Reduce };
+    let markers = storage::markers(store, job, stage).await?;
+    loaded.winners = markers.into_iter().map(|(task, marker)| (task, marker.attempt)).collect();
+    loaded.failures = storage::failures(store, job).await?;
+    loaded.failures.retain(|task, _| task.stage == stage);
+    let history = storage::history(store, job).await?;
+    loaded.open = open_launches(history.iter().flat_map(|object| &object.events), stage);
+    Ok(loaded)
+}
+
+/// The record at `path`, which has to be there.
+pub(crate) async fn required<T: mapreduce_core::Persisted>(
+    context: &Context,
+    path: object_store::path::Path,
+) -> Result<T, StorageError> {
+    let found = storage::read(&context.store, &path).await?;
+    found.ok_or_else(|| StorageError::NotFound { path: path.to_string() })
+}
+
+/// Launches without an end.
+fn open_launches<'a>(
+    events: impl IntoIterator<Item = &'a HistoryEvent>,
+    stage: Stage,
+) -> Vec<(TaskId, AttemptId)> {
+    let mut open = BTreeSet::new();
+    for event in events {
+        match event {
+            HistoryEvent::Launched { task, attempt, .. } | HistoryEvent::Adopted { task, attempt, .. } => {
+                open.insert((*task, *attempt));
+            }
+            HistoryEvent::Ended { task, attempt, .. } => {
+                open.remove(&(*task, *attempt));
+            }
+            HistoryEvent::Owned { .. } => {}
+        }
+    }
+    open.into_iter().filter(|(task, _)| task.stage == stage).collect()
+}

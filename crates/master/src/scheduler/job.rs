@@ -1,0 +1,481 @@
+//! One owned job, as a state machine.
+//!
+//! ```text
+//!  taken ──► Awaiting ──► Loading ──► Running(map) ──► Sealing(map) ──► Running(reduce) ──► Sealing(reduce)
+//!            answers of   storage                                                                │
+//!            workers      is read      any step ──► Ending ◄─────────────────────────────────────┘
+//! ```
+//!
+//! The order of the first two steps matters: an attempt that no worker names has ended or never began, so its
+//! marker, if it made one, is visible to the read that follows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mapreduce_core::{
+    AttemptEnd, AttemptId, Epoch, Failure, HistoryEvent, Incarnation, JobId, JobPhase, Settings, Stage,
+    TaskId, failure::FailureClass,
+};
+
+use super::{Action, Actions, Ending, JobLoaded, Outcome, fatal};
+
+/// An attempt and its task.
+pub(super) type Answer = (TaskId, AttemptId);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Awaiting,
+    Loading,
+    Running(Stage),
+    Sealing(Stage),
+    Ending,
+}
+
+#[derive(Debug, Default)]
+struct Task {
+    winner: Option<AttemptId>,
+    /// Attempts this owner launched.
+    n_launched: u32,
+    /// Attempts that run now, whoever launched them.
+    n_running: u32,
+    /// Not to be launched before an answer about it has come: its marker is being read, or it is paused.
+    held: bool,
+    failures: Vec<Failure>,
+}
+
+#[derive(Debug)]
+pub(super) struct JobState {
+    job: JobId,
+    epoch: Epoch,
+    step: Step,
+    /// Workers that may run something of the job and have not said.
+    awaited: BTreeSet<Incarnation>,
+    settings: Settings,
+    n_partitions: u32,
+    /// The tasks of the running stage.
+    tasks: Vec<Task>,
+    /// Those of them that can be launched.
+    waiting: BTreeSet<u32>,
+    n_uncommitted: usize,
+    /// What runs where.
+    running: BTreeMap<Incarnation, BTreeSet<Answer>>,
+    /// Attempts whose worker was lost and whose marker is being read.
+    doubtful: Vec<Answer>,
+    /// What came in while storage was being read.
+    early_reports: Vec<(Incarnation, TaskId, AttemptId, Outcome)>,
+    lost_early: Vec<Incarnation>,
+}
+
+impl JobState {
+    pub(super) fn new(job: JobId, epoch: Epoch, awaited: Vec<Incarnation>, out: &mut Actions) -> JobState {
+        let mut state = JobState {
+            job,
+            epoch,
+            step: Step::Awaiting,
+            awaited: awaited.into_iter().collect(),
+            settings: Settings::default(),
+            n_partitions: 0,
+            tasks: Vec::new(),
+            waiting: BTreeSet::new(),
+            n_uncommitted: 0,
+            running: BTreeMap::new(),
+            doubtful: Vec::new(),
+            early_reports: Vec::new(),
+            lost_early: Vec::new(),
+        };
+        if !state.awaited.is_empty() {
+            out.push(Action::BePatient { job });
+        }
+        state.load_if_answered(out);
+        state
+    }
+
+    pub(super) fn job(&self) -> JobId {
+        self.job
+    }
+
+    pub(super) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    pub(super) fn n_running(&self) -> usize {
+        self.running.len()
+    }
+
+    pub(super) fn has_waiting(&self) -> bool {
+        matches!(self.step, Step::Running(_)) && !self.waiting.is_empty()
+    }
+
+    /// Whether `worker` may have one of the job's tasks: there is one, and the cap on workers allows it.
+    pub(super) fn wants(&self, worker: &Incarnation) -> bool {
+        let cap = self.settings.requested_n_workers.map_or(usize::MAX, |n| n as usize);
+        self.has_waiting() && (self.running.contains_key(worker) || self.running.len() < cap)
+    }
+
+    // ---- taking over
+
+    /// A worker said what it runs. One that attaches later than the take-over is heard as well.
+    pub(super) fn answered(&mut self, worker: &Incarnation, attempts: &[Answer], out: &mut Actions) {
+        match self.step {
+            Step::Awaiting | Step::Loading => {
+                for &attempt in attempts {
+                    self.running.entry(worker.clone()).or_default().insert(attempt);
+                }
+                self.awaited.remove(worker);
+                self.load_if_answered(out);
+            }
+            _ => self.adopt(worker, attempts, out),
+        }
+    }
+
+    /// Stops waiting for workers that are not alive any more.
+    pub(super) fn await_only(&mut self, may_answer: impl Fn(&Incarnation) -> bool, out: &mut Actions) {
+        self.awaited.retain(may_answer);
+        self.load_if_answered(out);
+    }
+
+    pub(super) fn stop_awaiting(&mut self, out: &mut Actions) {
+        self.await_only(|_| false, out);
+    }
+
+    fn load_if_answered(&mut self, out: &mut Actions) {
+        if self.step == Step::Awaiting && self.awaited.is_empty() {
+            self.step = Step::Loading;
+            out.push(Action::Load { job: self.job });
+        }
+    }
+
+    pub(super) fn load(&mut self, loaded: JobLoaded, out: &mut Actions) {
+        if self.step != Step::Loading {
+            return;
+        }
+        let JobLoaded { phase, plan, settings, winners, mut failures, open } = loaded;
+        let stage = if phase == JobPhase::Map { Stage::Map } else { Stage::Reduce };
+        self.settings = settings;
+        self.record_open_ends(&open, &winners, &failures, out);
+        let new_task = |id: TaskId| Task {
+            winner: winners.get(&id).copied(),
+            failures: failures.remove(&id).unwrap_or_default(),
+            ..Task::default()
+        };
+        self.tasks = plan.tasks(stage).map(new_task).collect();
+        self.n_partitions = plan.n_partitions;
+        self.step = Step::Running(stage);
+        self.n_uncommitted = self.tasks.iter().filter(|task| task.winner.is_none()).count();
+
+        for (worker, attempts) in std::mem::take(&mut self.running) {
+            self.adopt(&worker, &attempts.into_iter().collect::<Vec<_>>(), out);
+        }
+        for index in 0..self.tasks.len() {
+            self.requeue(index);
+        }
+        for (worker, task, attempt, outcome) in std::mem::take(&mut self.early_reports) {
+            self.reported(&worker, task, attempt, outcome, out);
+        }
+        for worker in std::mem::take(&mut self.lost_early) {
+            self.lose(&worker, out);
+        }
+        self.fail_if_fatal(out);
+        self.seal_if_complete(out);
+    }
+
+    /// Launches of earlier owners that have no end in the history: what storage shows is how they ended.
+    fn record_open_ends(
+        &self,
+        open: &[Answer],
+        winners: &BTreeMap<TaskId, AttemptId>,
+        failures: &BTreeMap<TaskId, Vec<Failure>>,
+        out: &mut Actions,
+    ) {
+        for &(task, attempt) in open {
+            let failed = failures.get(&task).is_some_and(|all| all.iter().any(|f| f.attempt == attempt));
+            let runs = self.running.values().any(|attempts| attempts.contains(&(task, attempt)));
+            if winners.get(&task) == Some(&attempt) {
+                out.record_end(self.job, task, attempt, AttemptEnd::Committed);
+            } else if failed {
+                out.record_end(self.job, task, attempt, AttemptEnd::Failed);
+            } else if !runs {
+                out.record_end(self.job, task, attempt, AttemptEnd::Lost);
+            }
+        }
+    }
+
+    /// Attempts that run on `worker`: those that can still matter are taken for ours, the others stopped.
+    fn adopt(&mut self, worker: &Incarnation, attempts: &[Answer], out: &mut Actions) {
+        let mut useless = Vec::new();
+        for &(task, attempt) in attempts {
+            if self.step != Step::Running(task.stage) || self.task(task).is_none_or(|t| t.winner.is_some()) {
+                useless.push((task, attempt));
+            } else if self.running.entry(worker.clone()).or_default().insert((task, attempt)) {
+                self.waiting.remove(&task.index);
+                self.doubtful.retain(|doubtful| *doubtful != (task, attempt));
+                if let Some(state) = self.task(task) {
+                    state.n_running += 1;
+                }
+                let (worker, at_ms) = (worker.clone(), out.now_ms);
+                let event = HistoryEvent::Adopted { task, attempt, worker, at_ms };
+                out.push(Action::Record { job: self.job, event });
+            }
+        }
+        if !useless.is_empty() {
+            out.push(Action::Stop { worker: worker.clone(), job: self.job, attempts: useless });
+        }
+    }
+
+    // ---- running
+
+    /// Launches the next waiting task in `slot`; the caller has asked [`JobState::wants`].
+    pub(super) fn launch(&mut self, worker: Incarnation, slot: u32, out: &mut Actions) {
+        let (Step::Running(stage), Some(index)) = (self.step, self.waiting.pop_first()) else { return };
+        let task = TaskId { stage, index };
+        let Some(state) = self.task(task) else { return };
+        state.n_launched += 1;
+        state.n_running += 1;
+        let number = state.n_launched;
+        let attempt = AttemptId { epoch: self.epoch, number };
+        self.running.entry(worker.clone()).or_default().insert((task, attempt));
+        out.push(Action::Launch {
+            worker,
+            slot,
+            job: self.job,
+            epoch: self.epoch,
+            task,
+            attempt,
+            timeout_ms: self.settings.task_timeout_ms,
+            at_ms: out.now_ms,
+        });
+    }
+
+    pub(super) fn reported(
+        &mut self,
+        worker: &Incarnation,
+        task: TaskId,
+        attempt: AttemptId,
+        outcome: Outcome,
+        out: &mut Actions,
+    ) {
+        if matches!(self.step, Step::Awaiting | Step::Loading) {
+            self.early_reports.push((worker.clone(), task, attempt, outcome));
+            return;
+        }
+        if !self.forget(worker, task, attempt) {
+            return;
+        }
+        let end = match &outcome {
+            Outcome::Committed => AttemptEnd::Committed,
+            Outcome::Superseded => AttemptEnd::Superseded,
+            Outcome::Failed(_) => AttemptEnd::Failed,
+            Outcome::Stopped | Outcome::Refused => AttemptEnd::Stopped,
+        };
+        out.record_end(self.job, task, attempt, end);
+        if self.step != Step::Running(task.stage) || self.task(task).is_none_or(|t| t.winner.is_some()) {
+            return;
+        }
+        match outcome {
+            Outcome::Committed => self.commit(task, attempt, out),
+            // A stopped executor may have committed with its last breath.
+            Outcome::Superseded | Outcome::Stopped => self.read_marker(task, out),
+            Outcome::Failed(failure) => self.fail(task, *failure, out),
+            Outcome::Refused => self.pause(task, out),
+        }
+    }
+
+    /// A worker is gone, and what it ran with it; the tasks may be committed all the same.
+    pub(super) fn lose(&mut self, worker: &Incarnation, out: &mut Actions) {
+        self.awaited.remove(worker);
+        match self.step {
+            // Storage has not been read yet: what the worker committed will be seen.
+            Step::Awaiting => {
+                self.running.remove(worker);
+                self.load_if_answered(out);
+            }
+            // Storage is being read: the worker may have committed just after.
+            Step::Loading => self.lost_early.push(worker.clone()),
+            _ => {
+                for (task, attempt) in self.running.remove(worker).unwrap_or_default() {
+                    self.doubt(task, attempt, out);
+                }
+            }
+        }
+    }
+
+    fn doubt(&mut self, task: TaskId, attempt: AttemptId, out: &mut Actions) {
+        let is_current = self.step == Step::Running(task.stage);
+        match self.task(task) {
+            Some(state) if is_current && state.winner.is_none() => {
+                state.n_running = state.n_running.saturating_sub(1);
+                self.doubtful.push((task, attempt));
+                self.read_marker(task, out);
+            }
+            _ => out.record_end(self.job, task, attempt, AttemptEnd::Lost),
+        }
+    }
+
+    pub(super) fn marker_read(&mut self, task: TaskId, winner: Option<AttemptId>, out: &mut Actions) {
+        let mut winner_recorded = false;
+        let (about, others): (Vec<Answer>, _) =
+            std::mem::take(&mut self.doubtful).into_iter().partition(|(t, _)| *t == task);
+        self.doubtful = others;
+        for (_, attempt) in about {
+            let won = winner == Some(attempt);
+            winner_recorded |= won;
+            let end = if won { AttemptEnd::Committed } else { AttemptEnd::Lost };
+            out.record_end(self.job, task, attempt, end);
+        }
+        let is_current = self.step == Step::Running(task.stage);
+        let Some(state) = self.task(task).filter(|state| is_current && state.winner.is_none()) else {
+            return;
+        };
+        state.held = false;
+        match winner {
+            Some(attempt) => {
+                if !winner_recorded {
+                    out.record_end(self.job, task, attempt, AttemptEnd::Committed);
+                }
+                self.commit(task, attempt, out);
+            }
+            None => {
+                self.requeue(task.index as usize);
+                self.fail_if_fatal(out);
+            }
+        }
+    }
+
+    /// The pause of a task is over. What the store did before it, only the marker tells.
+    pub(super) fn retry(&mut self, task: TaskId, out: &mut Actions) {
+        if self.task(task).is_some_and(|state| state.winner.is_none()) {
+            self.read_marker(task, out);
+        }
+    }
+
+    fn commit(&mut self, task: TaskId, attempt: AttemptId, out: &mut Actions) {
+        let Some(state) = self.task(task) else { return };
+        state.winner = Some(attempt);
+        self.n_uncommitted -= 1;
+        self.waiting.remove(&task.index);
+        for (worker, attempts) in &self.running {
+            let late: Vec<_> = attempts.iter().filter(|(t, _)| *t == task).copied().collect();
+            if !late.is_empty() {
+                out.push(Action::Stop { worker: worker.clone(), job: self.job, attempts: late });
+            }
+        }
+        self.seal_if_complete(out);
+    }
+
+    fn fail(&mut self, task: TaskId, failure: Failure, out: &mut Actions) {
+        let class = failure.what.class(self.settings.retry_exceptions);
+        if let Some(state) = self.task(task) {
+            state.failures.push(failure);
+        }
+        match class {
+            FailureClass::Deterministic => self.fail_if_fatal(out),
+            // An executor that died may have committed before; the budget is looked at after its marker.
+            FailureClass::Counted => self.read_marker(task, out),
+            FailureClass::Uncounted => self.pause(task, out),
+        }
+    }
+
+    fn fail_if_fatal(&mut self, out: &mut Actions) {
+        let budget = (self.settings.max_attempts, self.settings.retry_exceptions);
+        let failed = self.tasks.iter().filter(|task| task.winner.is_none());
+        let fatal = failed.filter_map(|task| fatal(&task.failures, budget.0, budget.1)).next().cloned();
+        if let Some(failure) = fatal {
+            self.end(Ending::Failed(Box::new(failure)), out);
+        }
+    }
+
+    fn read_marker(&mut self, task: TaskId, out: &mut Actions) {
+        if let Some(state) = self.task(task) {
+            state.held = true;
+            self.waiting.remove(&task.index);
+            out.push(Action::ReadMarker { job: self.job, task });
+        }
+    }
+
+    fn pause(&mut self, task: TaskId, out: &mut Actions) {
+        if let Some(state) = self.task(task) {
+            state.held = true;
+            out.push(Action::RetryLater { job: self.job, task });
+        }
+    }
+
+    // ---- stages and the end
+
+    fn seal_if_complete(&mut self, out: &mut Actions) {
+        if let Step::Running(stage) = self.step
+            && self.n_uncommitted == 0
+        {
+            self.step = Step::Sealing(stage);
+            out.push(Action::Seal { job: self.job, stage });
+        }
+    }
+
+    pub(super) fn sealed(&mut self, out: &mut Actions) {
+        match self.step {
+            Step::Sealing(Stage::Map) => {
+                let n_tasks = self.n_partitions;
+                self.tasks = (0..n_tasks).map(|_| Task::default()).collect();
+                self.waiting = (0..n_tasks).collect();
+                self.n_uncommitted = self.tasks.len();
+                self.step = Step::Running(Stage::Reduce);
+                self.seal_if_complete(out);
+            }
+            Step::Sealing(Stage::Reduce) => self.end(Ending::Succeeded, out),
+            _ => {}
+        }
+    }
+
+    /// Stops what runs, closes the history and ends the job.
+    pub(super) fn end(&mut self, ending: Ending, out: &mut Actions) {
+        if self.step == Step::Ending {
+            return;
+        }
+        self.step = Step::Ending;
+        self.waiting.clear();
+        for (worker, attempts) in std::mem::take(&mut self.running) {
+            for &(task, attempt) in &attempts {
+                out.record_end(self.job, task, attempt, AttemptEnd::Stopped);
+            }
+            let attempts = attempts.into_iter().collect();
+            out.push(Action::Stop { worker, job: self.job, attempts });
+        }
+        for (task, attempt) in std::mem::take(&mut self.doubtful) {
+            out.record_end(self.job, task, attempt, AttemptEnd::Lost);
+        }
+        out.push(Action::End { job: self.job, ending });
+    }
+
+    // ---- small helpers
+
+    /// The task, if it is one of the running stage.
+    fn task(&mut self, task: TaskId) -> Option<&mut Task> {
+        match self.step {
+            Step::Running(stage) if stage == task.stage => self.tasks.get_mut(task.index as usize),
+            _ => None,
+        }
+    }
+
+    /// The attempt does not run any more. Whether it was known to.
+    fn forget(&mut self, worker: &Incarnation, task: TaskId, attempt: AttemptId) -> bool {
+        let Some(attempts) = self.running.get_mut(worker) else { return false };
+        let known = attempts.remove(&(task, attempt));
+        if attempts.is_empty() {
+            self.running.remove(worker);
+        }
+        if known && let Some(state) = self.task(task) {
+            state.n_running = state.n_running.saturating_sub(1);
+        }
+        known
+    }
+
+    /// Makes a task launchable, unless it is done, runs, or must wait for an answer.
+    fn requeue(&mut self, index: usize) {
+        if let Some(task) = self.tasks.get(index)
+            && task.winner.is_none()
+            && task.n_running == 0
+            && !task.held
+            && let Ok(index) = u32::try_from(index)
+        {
+            self.waiting.insert(index);
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The workers, as one master sees them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mapreduce_core::{Incarnation, JobId};
+
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    attached: BTreeMap<Incarnation, Worker>,
+    registered: BTreeSet<Incarnation>,
+}
+
+#[derive(Debug, Default)]
+struct Worker {
+    /// Knows that offers are welcome.
+    invited: bool,
+    last_job: Option<JobId>,
+}
+
+impl Pool {
+    pub(super) fn attach(&mut self, worker: Incarnation, n_slots: u32) {
+        // A worker without slots is never invited.
+        self.attached.insert(worker, Worker { invited: n_slots == 0, last_job: None });
+    }
+
+    /// Whether it was attached.
+    pub(super) fn detach(&mut self, worker: &Incarnation) -> bool {
+        self.attached.remove(worker).is_some()
+    }
+
+    pub(super) fn set_registered(&mut self, workers: Vec<Incarnation>) {
+        self.registered = workers.into_iter().collect();
+    }
+
+    pub(super) fn is_attached(&self, worker: &Incarnation) -> bool {
+        self.attached.contains_key(worker)
+    }
+
+    /// Whether it is alive as far as is known: attached, or registered and about to attach.
+    pub(super) fn may_answer(&self, worker: &Incarnation) -> bool {
+        self.is_attached(worker) || self.registered.contains(worker)
+    }
+
+    pub(super) fn may_answer_all(&self) -> Vec<Incarnation> {
+        let all: BTreeSet<_> = self.attached.keys().chain(&self.registered).cloned().collect();
+        all.into_iter().collect()
+    }
+
+    pub(super) fn uninvited(&self) -> Vec<Incarnation> {
+        let uninvited = self.attached.iter().filter(|(_, state)| !state.invited);
+        uninvited.map(|(worker, _)| worker.clone()).collect()
+    }
+
+    pub(super) fn set_invited(&mut self, worker: &Incarnation, invited: bool) {
+        if let Some(state) = self.attached.get_mut(worker) {
+            state.invited = invited;
+        }
+    }
+
+    pub(super) fn last_job(&self, worker: &Incarnation) -> Option<JobId> {
+        self.attached.get(worker).and_then(|state| state.last_job)
+    }
+
+    pub(super) fn set_last_job(&mut self, worker: &Incarnation, job: JobId) {
+        if let Some(state) = self.attached.get_mut(worker) {
+            state.last_job = Some(job);
+        }
+    }
+}

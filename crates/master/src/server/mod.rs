@@ -1,0 +1,94 @@
+//! The gRPC server of a master. Credentials are checked on every call, before anything else.
+
+mod jobs;
+mod workers;
+
+use std::{future::Future, sync::Arc};
+
+use mapreduce_coordination::{
+    Coordinator,
+    users::{Authenticator, UserError, UserRole},
+};
+use mapreduce_rpc::{
+    MESSAGE_BYTES_MAX,
+    control::{jobs_server::JobsServer, workers_server::WorkersServer},
+    headers::Credentials,
+};
+use tokio::{net::TcpListener, sync::oneshot};
+use tonic::{
+    Status,
+    metadata::MetadataMap,
+    transport::{Server, server::TcpIncoming},
+};
+
+use crate::{MasterError, context::Context};
+
+/// Serves until `stop` fires or its sender is dropped.
+pub(crate) fn serve(
+    context: &Context,
+    users: Arc<dyn Coordinator>,
+    cluster_key: &str,
+    listener: TcpListener,
+    stop: oneshot::Receiver<()>,
+) -> Result<impl Future<Output = ()> + use<>, MasterError> {
+    let guard = Arc::new(Guard {
+        users: Authenticator::new(users)?,
+        cluster_key: blake3::hash(cluster_key.as_bytes()),
+    });
+    let jobs = JobsServer::new(jobs::Service { context: context.clone(), guard: guard.clone() });
+    let workers = WorkersServer::new(workers::Service::new(context.clone(), guard));
+    let server = Server::builder()
+        .add_service(jobs.max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(workers.max_decoding_message_size(MESSAGE_BYTES_MAX));
+    let stopped = async {
+        let _ = stop.await;
+    };
+    // Messages are small and answers waited for: held back for more, each would take 40 ms.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let serving = server.serve_with_incoming_shutdown(incoming, stopped);
+    Ok(async move {
+        if let Err(e) = serving.await {
+            tracing::error!("the server failed: {e}");
+        }
+    })
+}
+
+/// Knows who may call.
+struct Guard {
+    users: Authenticator,
+    /// A hash, because hashes are compared in constant time.
+    cluster_key: blake3::Hash,
+}
+
+/// Who is calling.
+struct Caller {
+    name: String,
+    role: UserRole,
+}
+
+impl Caller {
+    /// Whether the caller may cancel or clear what `user` submitted.
+    fn may_change(&self, user: &str) -> bool {
+        self.role == UserRole::Admin || self.name == user
+    }
+}
+
+impl Guard {
+    async fn user(&self, headers: &MetadataMap) -> Result<Caller, Status> {
+        let Credentials::User { username, password } = Credentials::from_headers(headers)? else {
+            return Err(Status::unauthenticated("this call needs a user's name and password"));
+        };
+        match self.users.check(&username, &password).await {
+            Ok(role) => Ok(Caller { name: username, role }),
+            Err(e @ UserError::Store(_)) => Err(Status::unavailable(e.to_string())),
+            Err(e) => Err(Status::unauthenticated(e.to_string())),
+        }
+    }
+
+    fn worker(&self, headers: &MetadataMap) -> Result<(), Status> {
+        match Credentials::from_headers(headers)? {
+            Credentials::Cluster { key } if blake3::hash(key.as_bytes()) == self.cluster_key => Ok(()),
+            _ => Err(Status::unauthenticated("this call needs the key of this cluster")),
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! The loop around the scheduler: it feeds it what happens and does what it asks for. One call of [`live`] is
+//! one incarnation of the master.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use mapreduce_coordination::{
+    SessionOptions,
+    records::{self, Member},
+    users::UserRegistry,
+};
+use mapreduce_core::{AttemptId, Epoch, HistoryEvent, Incarnation, JobId, Role, SystemClock, TaskId};
+use mapreduce_rpc::control::{
+    Assign, Decline, MasterMessage, Query, RunningAttempt, Stop, Work, master_message::Message,
+};
+use tokio::{
+    net::TcpListener,
+    sync::{
+        mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+        oneshot,
+    },
+    task::JoinSet,
+    time::sleep,
+};
+use tonic::Status;
+
+use crate::{
+    MasterError, MasterOptions,
+    context::{Context, Input, StreamId},
+    ownership,
+    scheduler::{Action, Event, Scheduler},
+    server,
+    writer::{Command, Writer},
+};
+
+/// How long a task whose node or store is in trouble is left alone.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+
+/// How an incarnation ended.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// The master was told to go.
+    Asked,
+    /// Others took this process for dead.
+    SessionLost,
+}
+
+struct Stream {
+    id: StreamId,
+    sender: UnboundedSender<Result<MasterMessage, Status>>,
+}
+
+struct Shell {
+    context: Context,
+    scheduler: Scheduler,
+    streams: BTreeMap<Incarnation, Stream>,
+    registered: BTreeSet<Incarnation>,
+    writers: BTreeMap<JobId, (Epoch, UnboundedSender<Command>)>,
+    /// Writers and timers; they end with the shell.
+    tasks: JoinSet<()>,
+}
+
+/// Lives one incarnation: listens, registers, serves.
+pub(crate) async fn live(
+    options: &MasterOptions,
+    shutdown: Pin<&mut impl Future<Output = ()>>,
+) -> Result<Ended, MasterError> {
+    let system = |what: String| move |source| MasterError::System { what, source };
+    let random = getrandom::u64().map_err(|e| system("no randomness".into())(std::io::Error::other(e)))?;
+    let me = Incarnation::new(Role::Master, random);
+    let users = mapreduce_coordination::open(&options.users, None)?;
+    let registry = UserRegistry::open(users.clone()).await?;
+    if !options.listen.ip().is_loopback() && registry.default_password_stands().await? {
+        return Err(MasterError::DefaultPassword { address: options.listen });
+    }
+    let listener = TcpListener::bind(options.listen).await;
+    let listener = listener.map_err(system(format!("can't listen on {}", options.listen)))?;
+    let address = listener.local_addr().map_err(system("the listener has no address".into()))?;
+
+    let session = SessionOptions { incarnation: me.clone(), lease: options.lease, watch_others: true };
+    let coordinator = mapreduce_coordination::open(&options.coordination, Some(session))?;
+    let (inputs, received) = unbounded_channel();
+    let context = Context {
+        me: me.clone(),
+        coordinator: coordinator.clone(),
+        store: mapreduce_storage::open(&options.storage)?,
+        clock: Arc::new(SystemClock::default()),
+        lease: options.lease,
+        inputs,
+    };
+    let (stop, stopped) = oneshot::channel();
+    let server = server::serve(&context, users, &options.cluster_key, listener, stopped)?;
+    let server = tokio::spawn(server);
+    let at_ms = context.clock.unix_ms();
+    let member = Member::of_this_process(me, Some(address.to_string()), 0, at_ms);
+    let member = member.map_err(system("this process can't be described".into()))?;
+    records::register(coordinator.as_ref(), &member).await?;
+    tracing::info!(%address, "serving");
+
+    let mut shell = Shell {
+        context: context.clone(),
+        scheduler: Scheduler::default(),
+        streams: BTreeMap::new(),
+        registered: BTreeSet::new(),
+        writers: BTreeMap::new(),
+        tasks: JoinSet::new(),
+    };
+    shell.tasks.spawn(ownership::follow(context));
+    let ended = shell.serve(received, shutdown).await;
+    drop(stop);
+    drop(shell);
+    coordinator.close().await;
+    // Streams that are still open must not keep an old incarnation alive.
+    server.abort();
+    Ok(ended)
+}
+
+impl Shell {
+    async fn serve(
+        &mut self,
+        mut received: UnboundedReceiver<Input>,
+        mut shutdown: Pin<&mut impl Future<Output = ()>>,
+    ) -> Ended {
+        let mut session_lost = self.context.coordinator.session_lost();
+        loop {
+            tokio::select! {
+                Some(input) = received.recv() => self.take_in(input),
+                Some(_) = self.tasks.join_next() => {}
+                Ok(_) = session_lost.wait_for(|lost| *lost) => return Ended::SessionLost,
+                () = shutdown.as_mut() => return Ended::Asked,
+            }
+        }
+    }
+
+    fn take_in(&mut self, input: Input) {
+        match input {
+            Input::Scheduler(event) => self.tell(event),
+            Input::Attached { worker, n_slots, stream, sender } => {
+                if self.streams.insert(worker.clone(), Stream { id: stream, sender }).is_some() {
+                    self.tell(Event::Detached { worker: worker.clone() });
+                }
+                self.tell(Event::Attached { worker, n_slots });
+            }
+            Input::Detached { worker, stream } => {
+                if self.streams.get(&worker).is_some_and(|current| current.id == stream) {
+                    self.streams.remove(&worker);
+                    self.tell(Event::Detached { worker });
+                }
+            }
+            Input::Registered(workers) => self.set_registered(workers),
+            Input::Taken { record, version, is_new } => {
+                let (job, epoch) = (record.job, record.epoch);
+                let (sender, commands) = unbounded_channel();
+                self.tasks.spawn(Writer::new(self.context.clone(), record, version, is_new).serve(commands));
+                self.writers.insert(job, (epoch, sender));
+                self.tell(Event::Taken { job, epoch, is_new });
+            }
+            Input::Lost(job) => {
+                if let Some((epoch, _)) = self.writers.get(&job) {
+                    self.tell(Event::Gone { job, epoch: *epoch });
+                }
+            }
+        }
+    }
+
+    /// A worker whose session has ended is dead or a zombie: its stream is closed, so that it hears of it. (One
+    /// that was never seen here may have registered after this list was read.)
+    fn set_registered(&mut self, workers: Vec<Incarnation>) {
+        let now: BTreeSet<_> = workers.iter().cloned().collect();
+        for worker in std::mem::replace(&mut self.registered, now.clone()).difference(&now) {
+            if self.streams.remove(worker).is_some() {
+                self.tell(Event::Detached { worker: worker.clone() });
+            }
+        }
+        self.tell(Event::Registered { workers });
+    }
+
+    fn tell(&mut self, event: Event) {
+        tracing::trace!(?event);
+        if let Event::Gone { job, epoch } = &event
+            && self.writers.get(job).is_some_and(|(current, _)| current == epoch)
+        {
+            self.writers.remove(job);
+        }
+        for action in self.scheduler.handle(event, self.context.clock.unix_ms()) {
+            tracing::trace!(?action);
+            self.act(action);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Invite { worker } => self.say(&worker, Message::Work(Work { available: true })),
+            Action::Decline { worker, slot } => self.say(&worker, Message::Decline(Decline { slot })),
+            Action::Launch { worker, slot, job, epoch, task, attempt, timeout_ms, at_ms } => {
+                let assign = Assign {
+                    slot,
+                    job: job.to_string(),
+                    epoch: epoch.0,
+                    task: task.to_string(),
+                    attempt: attempt.to_string(),
+                    timeout_ms: timeout_ms.unwrap_or(0),
+                };
+                let sender = self.streams.get(&worker).map(|stream| stream.sender.clone());
+                let send = Box::new(move || {
+                    if let Some(sender) = sender {
+                        let _ = sender.send(Ok(MasterMessage { message: Some(Message::Assign(assign)) }));
+                    }
+                });
+                let event = HistoryEvent::Launched { task, attempt, worker, at_ms };
+                self.write(job, Command::Launch { event, send });
+            }
+            Action::Query { worker, job, epoch } => {
+                self.say(&worker, Message::Query(Query { job: job.to_string(), epoch: epoch.0 }));
+            }
+            Action::Stop { worker, job, attempts } => {
+                let attempts = attempts.iter().map(running_attempt).collect();
+                self.say(&worker, Message::Stop(Stop { job: job.to_string(), attempts }));
+            }
+            Action::Record { job, event } => self.write(job, Command::Record(event)),
+            Action::Load { job } => self.write(job, Command::Load),
+            Action::ReadMarker { job, task } => self.write(job, Command::ReadMarker(task)),
+            Action::Seal { job, stage } => self.write(job, Command::Seal(stage)),
+            Action::End { job, ending } => self.write(job, Command::End(ending)),
+            Action::BePatient { job } => {
+                self.later(self.context.lease, job, |job, epoch| Event::PatienceOver { job, epoch });
+            }
+            Action::RetryLater { job, task } => {
+                self.later(RETRY_PAUSE, job, move |job, epoch| Event::Retry { job, epoch, task });
+            }
+        }
+    }
+
+    fn write(&self, job: JobId, command: Command) {
+        if let Some((_, writer)) = self.writers.get(&job) {
+            let _ = writer.send(command); // a writer that has stopped has said that the job is gone
+        }
+    }
+
+    fn later(
+        &mut self,
+        pause: Duration,
+        job: JobId,
+        event: impl FnOnce(JobId, Epoch) -> Event + Send + 'static,
+    ) {
+        let Some((epoch, _)) = self.writers.get(&job) else { return };
+        let (context, epoch) = (self.context.clone(), *epoch);
+        self.tasks.spawn(async move {
+            sleep(pause).await;
+            context.tell(Input::Scheduler(event(job, epoch)));
+        });
+    }
+
+    /// A stream that has closed says so by an [`Input::Detached`] of its own.
+    fn say(&self, worker: &Incarnation, message: Message) {
+        if let Some(stream) = self.streams.get(worker) {
+            let _ = stream.sender.send(Ok(MasterMessage { message: Some(message) }));
+        }
+    }
+}
+
+fn running_attempt((task, attempt): &(TaskId, AttemptId)) -> RunningAttempt {
+    RunningAttempt { task: task.to_string(), attempt: attempt.to_string() }
+}

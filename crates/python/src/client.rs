@@ -1,0 +1,231 @@
+//! A cluster's client, as Python holds it: jobs, and looks at what the cluster is doing.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use mapreduce::{ClientError, JobOutcome, monitor};
+use mapreduce_coordination::records::{self, Member};
+use mapreduce_core::{
+    Clock, InputDescription, JobId, JobPhase, JobSpec, Persisted, Progress, Role, Settings, SystemClock,
+};
+use pyo3::{
+    exceptions::PyValueError,
+    prelude::*,
+    types::{PyBytes, PyList},
+};
+use serde::Serialize;
+
+use crate::{
+    cluster::Live,
+    fork::ForkGuard,
+    raise::{CancelledError, StorageError, client_error, invalid},
+    results::collect,
+    upload::{upload_code, upload_records},
+};
+
+/// A client of a cluster.
+#[pyclass(frozen, module = "mapreduce._native")]
+pub struct Client {
+    pub live: Arc<ForkGuard<Live>>,
+}
+
+#[pymethods]
+impl Client {
+    /// Raises in a fork.
+    fn check_process(&self) -> PyResult<()> {
+        self.live.require().map(|_| ())
+    }
+
+    /// A new job id. Waits while no master is there to give one.
+    fn reserve(&self, py: Python<'_>) -> PyResult<String> {
+        let live = self.live.require()?;
+        Ok(live.run(py, || retry(|| live.client.reserve()), client_error)?.to_string())
+    }
+
+    /// A new job id; None if no master gives one in time.
+    fn reserve_within(&self, py: Python<'_>, patience_s: f64) -> PyResult<Option<String>> {
+        let live = self.live.require()?;
+        let in_time = || async {
+            let patience = Duration::from_secs_f64(patience_s);
+            tokio::time::timeout(patience, live.client.reserve()).await.ok().transpose()
+        };
+        Ok(live.run(py, in_time, client_error)?.map(|job| job.to_string()))
+    }
+
+    /// Uploads a job's code and records; answers its specification, ready to be submitted. `is_cancelled` is
+    /// asked now and then whether to stop.
+    #[expect(clippy::too_many_arguments, reason = "they are the arguments of one Python call")]
+    fn upload<'py>(
+        &self,
+        py: Python<'py>,
+        job: &str,
+        records: &Bound<'py, PyAny>,
+        code: &[u8],
+        split_records: Option<u64>,
+        settings: &str,
+        is_cancelled: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let live = self.live.require()?;
+        let job = job_id(job)?;
+        let settings: Settings = serde_json::from_str(settings).map_err(not_ours)?;
+        let code = upload_code(py, &live.urls.storage, job, code)?;
+        let splits = upload_records(&live.urls.storage, job, records, split_records, || {
+            live.check_open()?;
+            if is_cancelled.call0()?.is_truthy()? {
+                return Err(CancelledError::new_err(format!("{job} was cancelled")));
+            }
+            Ok(())
+        })?;
+        let spec = JobSpec {
+            job,
+            user: live.username.clone(),
+            code,
+            input: InputDescription::Uploaded { splits },
+            settings,
+            submitted_at_ms: SystemClock::default().unix_ms(),
+        };
+        Ok(PyBytes::new(py, &spec.encode()))
+    }
+
+    /// Removes what was uploaded for a job that was never submitted.
+    fn discard(&self, py: Python<'_>, job: &str) -> PyResult<()> {
+        let live = self.live.require()?;
+        let job = job_id(job)?;
+        live.run(
+            py,
+            || mapreduce_storage::delete_job(live.client.store(), job),
+            |e| StorageError::new_err(e.to_string()),
+        )
+    }
+
+    /// Submits a job whose input and code are uploaded. Waits while no master is there to take it.
+    fn submit(&self, py: Python<'_>, spec: &[u8]) -> PyResult<()> {
+        let live = self.live.require()?;
+        let spec = JobSpec::decode(spec).map_err(not_ours)?;
+        live.run(py, || retry(|| live.client.submit(&spec)), client_error)
+    }
+
+    /// Waits until the job has ended, and tells `on_phase` of every phase. Answers how it failed, as JSON, or
+    /// None if it succeeded; raises CancelledError if it was cancelled.
+    fn wait(&self, py: Python<'_>, job: &str, on_phase: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
+        let live = self.live.require()?;
+        let job = job_id(job)?;
+        let mut updates = Box::pin(live.client.watch(job));
+        let mut phase = None;
+        while let Some(update) = live.run(py, || async { updates.next().await.transpose() }, client_error)? {
+            if phase.replace(update.phase) != Some(update.phase) {
+                on_phase.call1((update.phase.name(),))?;
+            }
+        }
+        match live.run(py, || live.client.outcome(job), client_error)? {
+            JobOutcome::Succeeded => Ok(None),
+            JobOutcome::Failed(failure) => to_json(&failure).map(Some),
+            JobOutcome::Cancelled => Err(CancelledError::new_err(format!("{job} was cancelled"))),
+        }
+    }
+
+    /// The result of a job that has succeeded, as a list of pairs.
+    fn collect<'py>(&self, py: Python<'py>, job: &str) -> PyResult<Bound<'py, PyList>> {
+        let live = self.live.require()?;
+        collect(py, &live.urls.storage, job_id(job)?)
+    }
+
+    /// Asks for the job to be cancelled. Whether it will be: false if it has ended otherwise.
+    fn cancel(&self, py: Python<'_>, job: &str) -> PyResult<bool> {
+        let live = self.live.require()?;
+        let job = job_id(job)?;
+        let update = live.run(py, || live.client.cancel(job), client_error)?;
+        Ok(update.phase == JobPhase::Cancelled || !update.phase.is_terminal())
+    }
+
+    /// Removes what is kept of jobs that have ended, and answers which.
+    fn clear(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        let live = self.live.require()?;
+        let cleared = live.run(py, || live.client.clear(&[]), client_error)?;
+        Ok(cleared.iter().map(JobId::to_string).collect())
+    }
+
+    /// Raises if there is no such job.
+    fn check_job(&self, py: Python<'_>, job: &str) -> PyResult<()> {
+        let live = self.live.require()?;
+        let job = job_id(job)?;
+        let exists = || async {
+            match live.client.outcome(job).await {
+                Ok(_) | Err(ClientError::NotEnded { .. }) => Ok(()),
+                Err(e) => Err(e),
+            }
+        };
+        live.run(py, exists, client_error)
+    }
+
+    /// The job's phase, and its tasks: map done, map total, reduce done, reduce total.
+    fn progress(&self, py: Python<'_>, job: &str) -> PyResult<(&'static str, u32, u32, u32, u32)> {
+        let live = self.live.require()?;
+        let job = job_id(job)?;
+        let view = live.run(py, || monitor::job(&live.urls, job), client_error)?;
+        let Progress { map_done, map_total, reduce_done, reduce_total } = view.progress;
+        Ok((view.record.phase.name(), map_done, map_total, reduce_done, reduce_total))
+    }
+
+    /// Masters, workers and jobs with their tasks, as JSON.
+    fn snapshot(&self, py: Python<'_>) -> PyResult<String> {
+        let live = self.live.require()?;
+        to_json(&live.run(py, || monitor::snapshot(&live.urls), client_error)?)
+    }
+
+    /// The ids of the live masters and of the live workers.
+    fn members(&self, py: Python<'_>) -> PyResult<(Vec<String>, Vec<String>)> {
+        let live = self.live.require()?;
+        let members = || async {
+            let coordinator = mapreduce_coordination::open(&live.urls.coordination, None)?;
+            let masters = records::members(&*coordinator, Role::Master).await?;
+            let workers = records::members(&*coordinator, Role::Worker).await?;
+            coordinator.close().await;
+            Ok((masters, workers))
+        };
+        let (masters, workers) = live.run(py, members, client_error)?;
+        let ids =
+            |members: Vec<Member>| members.iter().map(|member| member.incarnation.to_string()).collect();
+        Ok((ids(masters), ids(workers)))
+    }
+
+    /// The attempts of a job in the order of launches, as JSON.
+    fn history(&self, py: Python<'_>, job: &str) -> PyResult<String> {
+        let live = self.live.require()?;
+        let job = job_id(job)?;
+        to_json(&live.run(py, || monitor::attempts(&live.urls, job), client_error)?)
+    }
+
+    /// The objects below a path of storage, with their sizes in bytes.
+    fn storage_tree(&self, py: Python<'_>, path: &str) -> PyResult<Vec<(String, u64)>> {
+        let live = self.live.require()?;
+        let tree = live.run(py, || monitor::tree(&live.urls, path), client_error)?;
+        Ok(tree.into_iter().map(|entry| (entry.path, entry.size)).collect())
+    }
+}
+
+/// Asks again as long as no master is alive.
+async fn retry<T, F>(call: impl Fn() -> F) -> Result<T, ClientError>
+where
+    F: Future<Output = Result<T, ClientError>>,
+{
+    loop {
+        match call().await {
+            Err(ClientError::NoMaster { .. }) => {}
+            done => return done,
+        }
+    }
+}
+
+fn job_id(text: &str) -> PyResult<JobId> {
+    text.parse().map_err(invalid)
+}
+
+/// For data that this package made itself, and that is not what it should be.
+fn not_ours(e: impl std::error::Error) -> PyErr {
+    PyValueError::new_err(e.to_string())
+}
+
+fn to_json(value: &impl Serialize) -> PyResult<String> {
+    serde_json::to_string(value).map_err(not_ours)
+}

@@ -1,0 +1,67 @@
+//! The parts of the package that are written in Python and that the glue calls, and the errors it raises.
+
+use pyo3::{
+    import_exception,
+    prelude::*,
+    sync::PyOnceLock,
+    types::{PyBytes, PyString},
+};
+
+import_exception!(mapreduce.errors, InvalidArgumentError);
+import_exception!(mapreduce.errors, KeyEncodingError);
+import_exception!(mapreduce.errors, SerializationError);
+import_exception!(mapreduce.errors, StorageError);
+
+/// Calls a function of a module, which is looked up once.
+macro_rules! call {
+    ($py:expr, $module:literal, $name:literal, $arguments:expr) => {{
+        static FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let look_up = || PyResult::Ok($py.import($module)?.getattr($name)?.unbind());
+        FUNCTION.get_or_try_init($py, look_up)?.bind($py).call1($arguments)
+    }};
+}
+
+/// A pickle that every process of the job can load.
+pub fn pickle<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    Ok(call!(object.py(), "mapreduce._pickle", "dumps", (object,))?.cast_into()?)
+}
+
+/// The object that was pickled.
+pub fn unpickle<'py>(pickled: &Bound<'py, PyBytes>) -> PyResult<Bound<'py, PyAny>> {
+    call!(pickled.py(), "pickle", "loads", (pickled,))
+}
+
+/// What a key that is not plain is equal to; see `_keys.canonical`.
+pub fn canonical_key<'py>(key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    call!(key.py(), "mapreduce._keys", "canonical", (key,))
+}
+
+/// The map and the reduce function of a code object.
+pub fn load_code<'py>(py: Python<'py>, code: &[u8]) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+    call!(py, "mapreduce._code", "load", (PyBytes::new(py, code),))?.extract()
+}
+
+/// What the user is told of an exception: its class; its last line; the user's frames, if there are any; and the
+/// pickle of it in base64, if it can be pickled.
+pub type Description = (String, String, String, Option<String>);
+
+/// What the user is told of an exception.
+pub fn describe(py: Python<'_>, error: &PyErr) -> PyResult<Description> {
+    // As a value, because that one carries the traceback; a mere `value` does not before Python 3.12.
+    call!(py, "mapreduce._failures", "describe", (error.clone_ref(py).into_value(py),))?.extract()
+}
+
+/// The shortened `repr` of an object.
+pub fn shorten(object: &Bound<'_, PyAny>) -> PyResult<String> {
+    call!(object.py(), "mapreduce._failures", "shorten", (object,))?.extract()
+}
+
+/// The name of an object's type.
+pub fn type_name(object: &Bound<'_, PyAny>) -> String {
+    object.get_type().qualname().map(|name: Bound<'_, PyString>| name.to_string()).unwrap_or_default()
+}
+
+/// For bytes that are not what was encoded.
+pub fn damaged(what: &str) -> PyErr {
+    StorageError::new_err(format!("stored data is damaged: {what}"))
+}

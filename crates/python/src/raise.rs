@@ -1,0 +1,58 @@
+//! Rust's errors as the exceptions of `mapreduce.errors`.
+
+use mapreduce::{ClientError, ClusterError as LocalError};
+use mapreduce_coordination::users::UserError;
+use mapreduce_core::ids::ParseIdError;
+use pyo3::{PyErr, import_exception};
+
+pub use crate::objects::{InvalidArgumentError, StorageError};
+
+import_exception!(concurrent.futures, CancelledError);
+
+import_exception!(mapreduce.errors, AuthenticationError);
+import_exception!(mapreduce.errors, ClusterError);
+import_exception!(mapreduce.errors, NoMasterError);
+import_exception!(mapreduce.errors, PermissionDeniedError);
+
+/// For errors of managing users.
+pub fn user_error(e: UserError) -> PyErr {
+    let text = e.to_string();
+    match e {
+        UserError::UnknownUser { .. } | UserError::WrongPassword { .. } => AuthenticationError::new_err(text),
+        UserError::NotAdmin { .. } | UserError::DefaultAdminStays => PermissionDeniedError::new_err(text),
+        UserError::UserExists { .. }
+        | UserError::BadName { .. }
+        | UserError::EmptyPassword
+        | UserError::BadRole { .. } => InvalidArgumentError::new_err(text),
+        _ => ClusterError::new_err(text),
+    }
+}
+
+/// For errors of starting and changing a local cluster.
+pub fn cluster_error(e: LocalError) -> PyErr {
+    match e {
+        LocalError::Client(e) => client_error(e),
+        LocalError::OutOfRange { .. } | LocalError::Directory(_) | LocalError::UnknownId { .. } => {
+            InvalidArgumentError::new_err(e.to_string())
+        }
+        _ => ClusterError::new_err(e.to_string()),
+    }
+}
+
+/// For errors of talking to a cluster.
+pub fn client_error(e: ClientError) -> PyErr {
+    let text = e.to_string();
+    match e {
+        ClientError::NoMaster { .. } => NoMasterError::new_err(text),
+        ClientError::Unauthenticated(_) => AuthenticationError::new_err(text),
+        ClientError::PermissionDenied(_) => PermissionDeniedError::new_err(text),
+        ClientError::Invalid(_) | ClientError::NoSuchJob(_) => InvalidArgumentError::new_err(text),
+        ClientError::Storage(_) => StorageError::new_err(text),
+        _ => ClusterError::new_err(text),
+    }
+}
+
+/// For an id that is none.
+pub fn invalid(e: ParseIdError) -> PyErr {
+    InvalidArgumentError::new_err(e.to_string())
+}

@@ -1,0 +1,110 @@
+//! The client's side of a job's data: records and code go to storage before the job is submitted.
+
+use std::{
+    num::NonZeroU64,
+    time::{Duration, Instant},
+};
+
+use mapreduce_core::{CodeRef, JobId, Split};
+use mapreduce_storage::{
+    StorageError as StoreError, Store, open, paths, put_file,
+    splits::{self, FullObject, SplitSize, SplitWriter},
+};
+use pyo3::{
+    prelude::*,
+    types::{PyList, PyTuple},
+};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::{
+    objects::{self, InvalidArgumentError, SerializationError, StorageError},
+    values,
+};
+
+/// How often an upload makes way for other threads.
+const CHECK_EVERY: Duration = Duration::from_millis(5);
+
+/// Writes the pickled functions of a job.
+pub fn upload_code(py: Python<'_>, storage_url: &str, job: JobId, code: &[u8]) -> PyResult<CodeRef> {
+    let digest = blake3::hash(code).to_hex().to_string();
+    let storage = Uploader::open(storage_url, job)?;
+    let bytes = code.to_vec().into();
+    py.detach(|| storage.runtime.block_on(put_file(&storage.store, &paths::code(job, &digest), bytes)))
+        .map_err(storage_error)?;
+    Ok(CodeRef::Python { digest })
+}
+
+/// Encodes and writes the records of a job, `split_records` to a split, or as many as suit. Of a list it takes what
+/// is in it when it is called; an iterator is streamed. Other threads run while it writes, and whenever
+/// `check` is called, which may end it.
+pub fn upload_records(
+    storage_url: &str,
+    job: JobId,
+    data: &Bound<'_, PyAny>,
+    split_records: Option<u64>,
+    check: impl Fn() -> PyResult<()>,
+) -> PyResult<Vec<Split>> {
+    let py = data.py();
+    let storage = Uploader::open(storage_url, job)?;
+    let data = match data.cast_exact::<PyList>() {
+        Ok(list) => list.get_slice(0, list.len()).into_any(),
+        Err(_) => data.clone(),
+    };
+    let known = data.is_instance_of::<PyList>() || data.is_instance_of::<PyTuple>();
+    let size = match split_records {
+        Some(n) => SplitSize::Exactly(NonZeroU64::new(n).ok_or_else(|| {
+            InvalidArgumentError::new_err("split_records must be at least 1, or None for a number that suits")
+        })?),
+        None if known => SplitSize::Known(data.len()? as u64),
+        None => SplitSize::Unknown,
+    };
+    let mut writer = SplitWriter::new(size);
+    let mut encoded = Vec::new();
+    let mut checked = Instant::now();
+    for (n, record) in data.try_iter()?.enumerate() {
+        let record = record?;
+        encoded.clear();
+        values::encode(&record, &mut encoded).map_err(|error| unpicklable(py, n, &record, error))?;
+        if let Some(object) = writer.push(&encoded) {
+            storage.put(py, object)?;
+        }
+        if checked.elapsed() >= CHECK_EVERY {
+            py.detach(|| ()); // what iterates may be no Python code, which would let other threads run by itself
+            check()?;
+            checked = Instant::now();
+        }
+    }
+    let (last, splits) = writer.finish();
+    last.map_or(Ok(()), |object| storage.put(py, object))?;
+    Ok(splits)
+}
+
+struct Uploader {
+    runtime: Runtime,
+    store: Store,
+    job: JobId,
+}
+
+impl Uploader {
+    fn open(url: &str, job: JobId) -> PyResult<Self> {
+        let runtime = Builder::new_current_thread().build()?;
+        Ok(Uploader { runtime, store: open(url).map_err(storage_error)?, job })
+    }
+
+    fn put(&self, py: Python<'_>, object: FullObject) -> PyResult<()> {
+        py.detach(|| self.runtime.block_on(splits::upload(&self.store, self.job, object)))
+            .map_err(storage_error)
+    }
+}
+
+fn storage_error(error: StoreError) -> PyErr {
+    StorageError::new_err(error.to_string())
+}
+
+fn unpicklable(py: Python<'_>, n: usize, record: &Bound<'_, PyAny>, error: PyErr) -> PyErr {
+    let name = objects::type_name(record);
+    let raised =
+        SerializationError::new_err(format!("record {n}, a {name}, can't be pickled: {}", error.value(py)));
+    raised.set_cause(py, Some(error));
+    raised
+}

@@ -1,0 +1,241 @@
+//! Calling the map function, and taking the pairs it returns into the sink. This is the system's hottest loop: a
+//! pair that repeats a key object and a value object costs a few nanoseconds.
+
+use mapreduce_core::FailureKind;
+use mapreduce_executor::{
+    UserFailure,
+    map::{GroupId, MapSink},
+};
+use pyo3::{
+    prelude::*,
+    types::{PyDict, PyList, PyString, PyTuple},
+};
+
+use super::{QuietCollector, failure, unreadable};
+use crate::{
+    keys,
+    objects::{self, KeyEncodingError},
+    values,
+};
+
+/// Maps one split.
+pub struct Mapper<'a, 'py> {
+    function: &'a Bound<'py, PyAny>,
+    sink: &'a mut MapSink,
+    recent: RecentKeys<'py>,
+    /// For every group the value that came last, and how often, which is not in the sink yet.
+    pending: Vec<Pending<'py>>,
+    /// The key that is being looked up.
+    key: Vec<u8>,
+}
+
+#[derive(Default)]
+struct Pending<'py> {
+    value: Option<Bound<'py, PyAny>>,
+    n: u64,
+}
+
+impl<'a, 'py> Mapper<'a, 'py> {
+    pub fn new(function: &'a Bound<'py, PyAny>, sink: &'a mut MapSink) -> Self {
+        Mapper { function, sink, recent: RecentKeys::new(), pending: Vec::new(), key: Vec::new() }
+    }
+
+    /// Maps a batch of encoded records.
+    pub fn map(&mut self, batch: &[&[u8]]) -> Result<(), UserFailure> {
+        let py = self.function.py();
+        let decoded: PyResult<Vec<_>> = batch.iter().map(|record| values::decode(py, record)).collect();
+        let records =
+            decoded.and_then(|records| PyList::new(py, records)).map_err(|error| unreadable(py, &error))?;
+        let _quiet = QuietCollector::new(py);
+        let pairs = self.function.call1((records,)).map_err(|error| user_exception(py, &error))?;
+        self.take_all(&pairs)
+    }
+
+    /// Puts what is pending into the sink.
+    pub fn finish(&mut self) -> Result<(), UserFailure> {
+        for (group, pending) in self.sink.groups().zip(std::mem::take(&mut self.pending)) {
+            if let Some(value) = pending.value {
+                self.put(group, &value, pending.n)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_all(&mut self, pairs: &Bound<'py, PyAny>) -> Result<(), UserFailure> {
+        let py = pairs.py();
+        if let Ok(list) = pairs.cast_exact::<PyList>() {
+            return list.iter().try_for_each(|pair| self.take(&pair));
+        }
+        if pairs.is_none() || pairs.is_instance_of::<PyString>() || pairs.is_instance_of::<PyDict>() {
+            return Err(no_pairs(pairs));
+        }
+        for pair in pairs.try_iter().map_err(|_| no_pairs(pairs))? {
+            // A generator runs the user's code here.
+            self.take(&pair.map_err(|error| user_exception(py, &error))?)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, pair: &Bound<'py, PyAny>) -> Result<(), UserFailure> {
+        if let Ok(tuple) = pair.cast::<PyTuple>() {
+            if let [key, value] = tuple.as_slice() {
+                return self.emit(key, value);
+            }
+        } else if let Ok(list) = pair.cast::<PyList>()
+            && list.len() == 2
+            && let (Ok(key), Ok(value)) = (list.get_item(0), list.get_item(1))
+        {
+            return self.emit(&key, &value);
+        }
+        Err(not_a_pair(pair))
+    }
+
+    fn emit(&mut self, key: &Bound<'py, PyAny>, value: &Bound<'py, PyAny>) -> Result<(), UserFailure> {
+        let group = match self.recent.get(key) {
+            Some(group) => group,
+            None => self.look_up(key)?,
+        };
+        let pending = &mut self.pending[group.index()];
+        match &pending.value {
+            Some(last) if last.is(value) => {
+                pending.n += 1;
+                Ok(())
+            }
+            _ => self.change(group, value),
+        }
+    }
+
+    fn look_up(&mut self, key: &Bound<'py, PyAny>) -> Result<GroupId, UserFailure> {
+        self.key.clear();
+        let origin = keys::encode(key, &mut self.key).map_err(|error| bad_key(key, &error))?;
+        let put_hint = |hint: &mut Vec<u8>| keys::put_hint(key, origin, hint);
+        let group = self.sink.group(&self.key, put_hint).map_err(|error| bad_key(key, &error))?;
+        if group.index() == self.pending.len() {
+            self.pending.push(Pending::default());
+        }
+        if values::is_atom(key) {
+            self.recent.put(key, group);
+        }
+        Ok(group)
+    }
+
+    /// Takes another value than the group's last one.
+    fn change(&mut self, group: GroupId, value: &Bound<'py, PyAny>) -> Result<(), UserFailure> {
+        let pending = std::mem::take(&mut self.pending[group.index()]);
+        if let Some(last) = pending.value {
+            self.put(group, &last, pending.n)?;
+        }
+        if values::is_atom(value) {
+            self.pending[group.index()] = Pending { value: Some(value.clone()), n: 1 };
+            return Ok(());
+        }
+        // It may change after this, so it is encoded now.
+        self.put(group, value, 1)
+    }
+
+    fn put(&mut self, group: GroupId, value: &Bound<'py, PyAny>, n: u64) -> Result<(), UserFailure> {
+        values::encode_repeated(value, n, self.sink.values(group, n)).map_err(|error| {
+            let what = format!(
+                "map_func emitted a value of type {}, which can't be pickled",
+                objects::type_name(value)
+            );
+            failure::raised(value.py(), &error, FailureKind::BadValue, &what)
+        })
+    }
+}
+
+/// The groups of keys that came lately, by the identity of the key object. It holds the objects, so that none
+/// can go and leave its address to another.
+struct RecentKeys<'py> {
+    slots: Vec<Option<(Bound<'py, PyAny>, GroupId)>>,
+}
+
+impl<'py> RecentKeys<'py> {
+    const BITS: u32 = 12;
+
+    fn new() -> Self {
+        RecentKeys { slots: std::iter::repeat_with(|| None).take(1 << Self::BITS).collect() }
+    }
+
+    fn slot(key: &Bound<'py, PyAny>) -> usize {
+        // Fibonacci hashing: addresses of objects that were made together differ in few, low bits.
+        let address = key.as_ptr() as u64;
+        ((address >> 4).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - Self::BITS)) as usize
+    }
+
+    fn get(&self, key: &Bound<'py, PyAny>) -> Option<GroupId> {
+        match &self.slots[Self::slot(key)] {
+            Some((recent, group)) if recent.is(key) => Some(*group),
+            _ => None,
+        }
+    }
+
+    fn put(&mut self, key: &Bound<'py, PyAny>, group: GroupId) {
+        self.slots[Self::slot(key)] = Some((key.clone(), group));
+    }
+}
+
+/// Finds the record of a failed batch that fails alone, by mapping them one by one, and tells its failure. User
+/// functions may have side effects more than once, by contract.
+pub fn blame(function: &Bound<'_, PyAny>, batch: &[&[u8]], failure: UserFailure) -> UserFailure {
+    if failure.what == FailureKind::OutOfMemory {
+        return failure;
+    }
+    for record in batch {
+        let alone = match batch {
+            [_] => Err(failure.clone()),
+            _ => {
+                let mut sink = MapSink::new(1);
+                let mut mapper = Mapper::new(function, &mut sink);
+                mapper.map(&[record]).and_then(|()| mapper.finish())
+            }
+        };
+        if let Err(alone) = alone {
+            let text = values::decode(function.py(), record).and_then(|record| objects::shorten(&record));
+            return UserFailure { record: text.ok(), ..alone };
+        }
+    }
+    failure
+}
+
+fn user_exception(py: Python<'_>, error: &PyErr) -> UserFailure {
+    failure::user_exception(py, error, "map_func")
+}
+
+fn bad_key(key: &Bound<'_, PyAny>, error: &PyErr) -> UserFailure {
+    let py = key.py();
+    if error.is_instance_of::<KeyEncodingError>(py) {
+        // The message says all: the key, its type, and what to use instead.
+        let mut failure = failure::raised(py, error, FailureKind::BadKey, "");
+        failure.message = format!("map_func emitted a key that can't be grouped: {}", error.value(py));
+        return failure;
+    }
+    let what = format!("map_func emitted a key of type {}, which can't be encoded", objects::type_name(key));
+    failure::raised(py, error, FailureKind::BadKey, &what)
+}
+
+fn no_pairs(returned: &Bound<'_, PyAny>) -> UserFailure {
+    let advice = if returned.is_none() {
+        "return the list of (key, value) pairs, or yield each of them: is there a `return` missing?"
+    } else if returned.is_instance_of::<PyDict>() {
+        "return list(result.items()) instead of the dict"
+    } else {
+        "return a list of (key, value) pairs, or yield each of them"
+    };
+    let message = format!("map_func returned {}; {advice}", shown(returned));
+    UserFailure::new(FailureKind::NotAPair, message)
+}
+
+fn not_a_pair(thing: &Bound<'_, PyAny>) -> UserFailure {
+    let message = format!(
+        "map_func must return or yield (key, value) pairs, but one of them is {}; if you return a single pair, put it \
+         into a list: [(key, value)]",
+        shown(thing)
+    );
+    UserFailure::new(FailureKind::NotAPair, message)
+}
+
+fn shown(thing: &Bound<'_, PyAny>) -> String {
+    let text = objects::shorten(thing).unwrap_or_default();
+    if thing.is_none() { text } else { format!("{text}, a {}", objects::type_name(thing)) }
+}

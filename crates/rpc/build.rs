@@ -1,0 +1,8 @@
+//! Generates the wire types from `proto/`; protox is a protobuf compiler in Rust, so no `protoc` is needed.
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let files = protox::compile(["proto/control.proto", "proto/executor.proto"], ["proto"])?;
+    tonic_prost_build::configure().compile_fds(files)?;
+    println!("cargo:rerun-if-changed=proto");
+    Ok(())
+}

@@ -1,0 +1,28 @@
+//! Storage: everything that is large or must outlive processes. It knows where a job's objects are, how they
+//! are framed, how an attempt's output becomes the task's output (the commit marker), and how a person's view
+//! of a job is folded from all of this.
+//!
+//! The store is [`object_store`], as it is. Two of its guarantees carry the protocol: an object appears whole
+//! or not at all, and `PutMode::Create` succeeds for exactly one of any number of contenders. On a local
+//! directory both hold because it writes a hidden file beside the target, syncs it, gives it its name by
+//! `link` (create) or `rename` (overwrite), and syncs the directory; so what a call returned for is durable.
+
+pub mod block;
+mod error;
+mod garbage;
+mod job;
+mod manifest;
+mod marker;
+mod object;
+pub mod paths;
+pub mod splits;
+mod store;
+pub mod view;
+
+pub use error::StorageError;
+pub use garbage::{delete_attempt, delete_job};
+pub use job::{failures, history};
+pub use manifest::{Manifest, ManifestEntry, MissingMarker};
+pub use marker::{Commit, Marker, commit, marker, markers};
+pub use object::{Created, FileRef, create, put_file, read, read_bytes, read_range};
+pub use store::{Store, open};

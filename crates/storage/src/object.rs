@@ -1,0 +1,135 @@
+//! Single objects: records that are read and created, files that are written and read back.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use mapreduce_core::Persisted;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, path::Path};
+use serde::{Deserialize, Serialize};
+
+use crate::{StorageError, Store, paths};
+
+/// Objects read at one time. Local reads are short and remote reads mostly wait.
+const READS_AT_ONCE: usize = 64;
+/// How often a create with unknown outcome is tried before its error is handed on.
+const CREATE_TRIES: u32 = 3;
+
+/// A file as its writer left it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRef {
+    /// Its name below the job's directory; see [`paths::in_job`].
+    pub path: String,
+    /// Its length in bytes.
+    pub length: u64,
+    /// CRC-32C of its bytes.
+    pub crc32c: u32,
+}
+
+impl FileRef {
+    fn of(path: &Path, bytes: &[u8]) -> FileRef {
+        FileRef { path: paths::below_job(path), length: bytes.len() as u64, crc32c: crc32c::crc32c(bytes) }
+    }
+}
+
+/// What became of a create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Created {
+    /// This call made the object.
+    New,
+    /// The object is there with these very bytes: made by this call, or by an equal one.
+    Same,
+    /// Somebody made it before with other bytes, these.
+    Other(Bytes),
+}
+
+/// The record at `path`, if there is one.
+pub async fn read<T: Persisted>(store: &Store, path: &Path) -> Result<Option<T>, StorageError> {
+    let Some(bytes) = read_bytes(store, path).await? else { return Ok(None) };
+    T::decode(&bytes).map(Some).map_err(|error| StorageError::damaged(path, error))
+}
+
+/// Writes `record` to `path` unless there is something already. After an unknown outcome it looks, and never
+/// guesses. On an error the object may still appear later: delete nothing that the record names.
+pub async fn create<T: Persisted>(store: &Store, path: &Path, record: &T) -> Result<Created, StorageError> {
+    let bytes = Bytes::from(record.encode());
+    let mut tries = 1;
+    loop {
+        let put = store.put_opts(path, bytes.clone().into(), PutMode::Create.into()).await;
+        let Err(error) = put else { return Ok(Created::New) };
+        match read_bytes(store, path).await? {
+            Some(found) if found == bytes => return Ok(Created::Same),
+            Some(found) => return Ok(Created::Other(found)),
+            None if tries == CREATE_TRIES => return Err(StorageError::of(path, error)),
+            None => tries += 1,
+        }
+    }
+}
+
+/// Writes data, durably, and reads it back: the marker that names it must not name what is not there (I4).
+/// `path` is below a job's directory; it must be the caller's own, such as its attempt's.
+pub async fn put_file(store: &Store, path: &Path, bytes: Bytes) -> Result<FileRef, StorageError> {
+    let wrote = FileRef::of(path, &bytes);
+    store.put(path, bytes.into()).await.map_err(|error| StorageError::of(path, error))?;
+    let read = read_bytes(store, path).await?.ok_or_else(|| StorageError::not_found(path))?;
+    let found = FileRef::of(path, &read);
+    if found != wrote {
+        return Err(StorageError::Mismatch { path: path.to_string(), wrote, found });
+    }
+    Ok(wrote)
+}
+
+/// Exactly these bytes of an object. One that ends before is damaged.
+pub async fn read_range(store: &Store, path: &Path, range: Range<u64>) -> Result<Bytes, StorageError> {
+    if range.is_empty() {
+        return Ok(Bytes::new());
+    }
+    let read = store.get_range(path, range.clone()).await;
+    if matches!(&read, Ok(bytes) if bytes.len() as u64 == range.end - range.start) {
+        return read.map_err(|error| StorageError::of(path, error));
+    }
+    // Stores differ in how they say that an object is too short, so ask.
+    let size = store.head(path).await.map_err(|error| StorageError::of(path, error))?.size;
+    match read {
+        Err(error) if size >= range.end => Err(StorageError::of(path, error)),
+        _ => Err(StorageError::damaged(
+            path,
+            format!("it has {size} bytes, {}..{} were asked for", range.start, range.end),
+        )),
+    }
+}
+
+/// The whole object, if there is one.
+pub async fn read_bytes(store: &Store, path: &Path) -> Result<Option<Bytes>, StorageError> {
+    let read = async { store.get(path).await?.bytes().await };
+    match read.await {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(object_store::Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(StorageError::of(path, error)),
+    }
+}
+
+/// Every record below `dir`, in no order. `place` says where a record belongs; one that lies elsewhere is
+/// damage. What is deleted while this looks may be missing.
+pub(crate) async fn read_all<T: Persisted>(
+    store: &Store,
+    dir: &Path,
+    place: impl Fn(&T) -> Path,
+) -> Result<Vec<T>, StorageError> {
+    let listed = store.list(Some(dir)).map_err(|error| StorageError::of(dir, error));
+    let read = listed.map_ok(|object| async move {
+        let path = object.location;
+        let record: Option<T> = read(store, &path).await?;
+        Ok(record.map(|record| (path, record)))
+    });
+    let found: Vec<Option<(Path, T)>> = read.try_buffer_unordered(READS_AT_ONCE).try_collect().await?;
+    let mut records = Vec::with_capacity(found.len());
+    for (path, record) in found.into_iter().flatten() {
+        let belongs = place(&record);
+        if belongs != path {
+            return Err(StorageError::damaged(&path, format!("it is the record of {belongs}")));
+        }
+        records.push(record);
+    }
+    Ok(records)
+}

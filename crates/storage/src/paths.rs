@@ -1,0 +1,155 @@
+//! Where the objects of a job are. The layout is written down here and nowhere else.
+//!
+//! ```text
+//! jobs/job_7/spec  plan  result
+//!            input/<n>                                 code/<digest>
+//!            attempts/<stage>/<task>/<attempt>/output  failures/<stage>/<task>/<attempt>
+//!            commits/<stage>/<task>                    manifest/<stage>
+//!            history/<epoch>-<sequence>
+//! ```
+
+use mapreduce_core::{AttemptId, Epoch, JobId, Stage, TaskId};
+use object_store::path::Path;
+
+/// The directory of all jobs.
+pub fn jobs_dir() -> Path {
+    Path::from("jobs")
+}
+
+/// The directory of one job.
+pub fn job_dir(job: JobId) -> Path {
+    jobs_dir().join(job.to_string())
+}
+
+/// What stands at `name` below the job's directory, as in a [`FileRef`](crate::FileRef) or a
+/// [`Split`](mapreduce_core::Split).
+pub fn in_job(job: JobId, name: &str) -> Path {
+    Path::from(format!("{}/{name}", job_dir(job)))
+}
+
+/// The job's [`JobSpec`](mapreduce_core::JobSpec).
+pub fn spec(job: JobId) -> Path {
+    in_job(job, "spec")
+}
+
+/// The job's [`Plan`](mapreduce_core::Plan).
+pub fn plan(job: JobId) -> Path {
+    in_job(job, "plan")
+}
+
+/// The job's [`JobResult`](mapreduce_core::JobResult).
+pub fn result(job: JobId) -> Path {
+    in_job(job, "result")
+}
+
+/// The `n`th object of uploaded records.
+pub fn input(job: JobId, n: u32) -> Path {
+    in_job(job, &format!("input/{n}"))
+}
+
+/// The user's functions; `digest` is the object's own.
+pub fn code(job: JobId, digest: &str) -> Path {
+    in_job(job, &format!("code/{digest}"))
+}
+
+/// Everything that one attempt writes.
+pub fn attempt_dir(job: JobId, task: TaskId, attempt: AttemptId) -> Path {
+    in_job(job, &format!("attempts/{task}/{attempt}"))
+}
+
+/// The file that one attempt writes.
+pub fn attempt_output(job: JobId, task: TaskId, attempt: AttemptId) -> Path {
+    attempt_dir(job, task, attempt).join("output")
+}
+
+/// The task's commit [`Marker`](crate::Marker).
+pub fn marker(job: JobId, task: TaskId) -> Path {
+    in_job(job, &format!("commits/{task}"))
+}
+
+/// The markers of one stage.
+pub fn markers_dir(job: JobId, stage: Stage) -> Path {
+    in_job(job, &format!("commits/{stage}"))
+}
+
+/// The [`Failure`](mapreduce_core::Failure) of one attempt.
+pub fn failure(job: JobId, task: TaskId, attempt: AttemptId) -> Path {
+    in_job(job, &format!("failures/{task}/{attempt}"))
+}
+
+/// The failures of one stage, or of all.
+pub fn failures_dir(job: JobId, stage: Option<Stage>) -> Path {
+    let all = in_job(job, "failures");
+    stage.map(|stage| all.clone().join(stage.to_string())).unwrap_or(all)
+}
+
+/// The stage's [`Manifest`](crate::Manifest).
+pub fn manifest(job: JobId, stage: Stage) -> Path {
+    in_job(job, &format!("manifest/{stage}"))
+}
+
+/// One [`History`](mapreduce_core::History) object. Padded with zeros, so that the names sort in the order of
+/// what happened.
+pub fn history(job: JobId, epoch: Epoch, sequence: u64) -> Path {
+    in_job(job, &format!("history/{:010}-{sequence:010}", epoch.0))
+}
+
+/// The audit of the job.
+pub fn history_dir(job: JobId) -> Path {
+    in_job(job, "history")
+}
+
+/// `path` as a job's own records name it: without `jobs/job_7/`.
+pub(crate) fn below_job(path: &Path) -> String {
+    path.parts().skip(2).map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_layout_is_the_documented_one() {
+        let (job, task) = (JobId(7), TaskId { stage: Stage::Map, index: 12 });
+        let attempt = AttemptId { epoch: Epoch(2), number: 1 };
+        let below: Vec<String> = [
+            spec(job),
+            input(job, 3),
+            code(job, "ab12"),
+            attempt_output(job, task, attempt),
+            marker(job, task),
+            failure(job, task, attempt),
+            failures_dir(job, None),
+            failures_dir(job, Some(Stage::Reduce)),
+            manifest(job, Stage::Reduce),
+            history(job, Epoch(3), 17),
+        ]
+        .iter()
+        .map(|path| path.to_string().strip_prefix("jobs/job_7/").unwrap().to_owned())
+        .collect();
+        let expected = [
+            "spec",
+            "input/3",
+            "code/ab12",
+            "attempts/map/12/2-1/output",
+            "commits/map/12",
+            "failures/map/12/2-1",
+            "failures",
+            "failures/reduce",
+            "manifest/reduce",
+            "history/0000000003-0000000017",
+        ];
+        assert_eq!(below, expected);
+        assert_eq!(below_job(&marker(job, task)), "commits/map/12");
+    }
+
+    proptest! {
+        #[test]
+        fn history_names_sort_as_what_happened(a: (u32, u32), b: (u32, u32)) {
+            let name = |(epoch, sequence): (u32, u32)| history(JobId(1), Epoch(epoch.into()), sequence.into());
+            prop_assert_eq!(name(a).cmp(&name(b)), a.cmp(&b));
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! Splits: the input of map tasks. The client packs records, which are opaque bytes here, into splits, and
+//! several splits into one object, because files are expensive on distributed file systems.
+//!
+//! Where a split ends depends on the sequence of records alone, never on how many workers there are (I3). A
+//! split is small, so that a worker's death costs about a second of work at most.
+//!
+//! A split is a run of [blocks](crate::block); their raw bytes, joined, are the records, each behind its length
+//! as a LEB128 number.
+
+use std::num::NonZeroU64;
+
+use bytes::Bytes;
+use mapreduce_core::{JobId, Split};
+
+use crate::{StorageError, Store, block, object, paths};
+
+/// A split ends when its records take this much, before compression.
+const SPLIT_BYTES: usize = 512 << 10;
+/// An object ends with the split that makes it this long.
+const OBJECT_BYTES: usize = 8 << 20;
+/// Raw bytes of one block. Longer splits, and longer records, take several.
+const BLOCK_BYTES: usize = 1 << 20;
+/// Splits that an input of known length is cut into, if it is small.
+const SPLITS: u64 = 64;
+/// Of an input of unknown length, a split holds this part of the records before it.
+const GROWTH: u64 = 16;
+
+/// How many records a split may have; it also ends at 512 KiB, except with `Exactly`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SplitSize {
+    /// A 64th of the input, which has this many records.
+    Known(u64),
+    /// A 16th of the records before it: the input is an iterator.
+    Unknown,
+    /// So many, by the user's wish.
+    Exactly(NonZeroU64),
+}
+
+impl SplitSize {
+    /// Whether a split that follows `before` records ends when it has `records` in `bytes`.
+    fn is_full(self, before: u64, records: u64, bytes: usize) -> bool {
+        match self {
+            SplitSize::Exactly(most) => records >= most.get(),
+            SplitSize::Known(n) => bytes >= SPLIT_BYTES || records >= n.div_ceil(SPLITS).max(1),
+            SplitSize::Unknown => bytes >= SPLIT_BYTES || records >= (before / GROWTH).max(1),
+        }
+    }
+}
+
+/// An object that is ready to be uploaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FullObject {
+    /// Its name below the job's directory, as the splits have it.
+    pub name: String,
+    /// Its content.
+    pub bytes: Bytes,
+}
+
+/// Packs records into splits and objects. It does no I/O: [`upload`] what it hands out.
+#[derive(Debug)]
+pub struct SplitWriter {
+    size: SplitSize,
+    /// The records of the split that is being filled.
+    raw: Vec<u8>,
+    records: u64,
+    /// Records of the splits before it.
+    before: u64,
+    object: Vec<u8>,
+    n_objects: u32,
+    splits: Vec<Split>,
+}
+
+impl SplitWriter {
+    /// A writer of an input from its beginning.
+    pub fn new(size: SplitSize) -> Self {
+        SplitWriter {
+            size,
+            raw: Vec::new(),
+            records: 0,
+            before: 0,
+            object: Vec::new(),
+            n_objects: 0,
+            splits: Vec::new(),
+        }
+    }
+
+    /// Takes the next record. When an object is full, it is yours to upload.
+    pub fn push(&mut self, record: &[u8]) -> Option<FullObject> {
+        push_record(record, &mut self.raw);
+        self.records += 1;
+        if !self.size.is_full(self.before, self.records, self.raw.len()) {
+            return None;
+        }
+        self.end_split();
+        (self.object.len() >= OBJECT_BYTES).then(|| self.end_object())
+    }
+
+    /// The last object, if something is left, and all splits. Upload before the splits become part of a spec.
+    pub fn finish(mut self) -> (Option<FullObject>, Vec<Split>) {
+        if self.records > 0 {
+            self.end_split();
+        }
+        let last = (!self.object.is_empty()).then(|| self.end_object());
+        (last, self.splits)
+    }
+
+    fn end_split(&mut self) {
+        let offset = self.object.len();
+        for part in self.raw.chunks(BLOCK_BYTES) {
+            #[expect(clippy::expect_used, reason = "a part is no longer than BLOCK_BYTES")]
+            block::encode_block(part, &mut self.object).expect("a part fits");
+        }
+        self.splits.push(Split {
+            object: object_name(self.n_objects),
+            offset: offset as u64,
+            length: (self.object.len() - offset) as u64,
+            records: self.records,
+            first_record: self.before,
+        });
+        self.before += self.records;
+        self.records = 0;
+        self.raw.clear();
+    }
+
+    fn end_object(&mut self) -> FullObject {
+        let name = object_name(self.n_objects);
+        self.n_objects += 1;
+        FullObject { name, bytes: std::mem::take(&mut self.object).into() }
+    }
+}
+
+fn object_name(n: u32) -> String {
+    format!("input/{n}")
+}
+
+/// Writes an object of a job's input, durably, and reads it back.
+pub async fn upload(store: &Store, job: JobId, object: FullObject) -> Result<(), StorageError> {
+    object::put_file(store, &paths::in_job(job, &object.name), object.bytes).await.map(drop)
+}
+
+/// The records of one split.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SplitRecords {
+    /// Well-formed from beginning to end.
+    raw: Vec<u8>,
+}
+
+impl SplitRecords {
+    /// The records, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = self.raw.as_slice();
+        std::iter::from_fn(move || pop_record(&mut rest))
+    }
+}
+
+/// Reads a split and checks all of it, so that going through the records can't fail.
+pub async fn read_split(store: &Store, job: JobId, split: &Split) -> Result<SplitRecords, StorageError> {
+    let path = paths::in_job(job, &split.object);
+    let damaged = |why: String| StorageError::damaged(&path, format!("split at {}: {why}", split.offset));
+    let end = split.offset.checked_add(split.length).ok_or_else(|| damaged("it has no end".to_owned()))?;
+    let stored = object::read_range(store, &path, split.offset..end).await?;
+    let raw = decode_blocks(&stored).map_err(|error| damaged(error.to_string()))?;
+    let records = SplitRecords { raw };
+    match count_records(&records.raw) {
+        Some(found) if found == split.records => Ok(records),
+        found => Err(damaged(format!("it has {found:?} records instead of {}", split.records))),
+    }
+}
+
+fn decode_blocks(mut stored: &[u8]) -> Result<Vec<u8>, block::BlockError> {
+    let mut raw = Vec::new();
+    while !stored.is_empty() {
+        let (part, consumed) = block::decode_block(stored)?;
+        stored = &stored[consumed..];
+        if raw.is_empty() {
+            raw = part;
+        } else {
+            raw.extend_from_slice(&part);
+        }
+    }
+    Ok(raw)
+}
+
+fn push_record(record: &[u8], raw: &mut Vec<u8>) {
+    let mut length = record.len();
+    while length >= 0x80 {
+        raw.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    raw.push(length as u8);
+    raw.extend_from_slice(record);
+}
+
+/// Takes the first record off `rest`; none if there is none, or only a part of one.
+fn pop_record<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let digits = rest.iter().position(|&byte| byte < 0x80).filter(|&last| last < 9)? + 1;
+    let (number, after) = rest.split_at(digits);
+    let length = number.iter().rev().fold(0, |length: u64, &byte| length << 7 | u64::from(byte & 0x7f));
+    let (record, after) = after.split_at_checked(usize::try_from(length).ok()?)?;
+    *rest = after;
+    Some(record)
+}
+
+/// How many records `rest` consists of; none if it is not made of whole records.
+fn count_records(mut rest: &[u8]) -> Option<u64> {
+    let mut count = 0;
+    while !rest.is_empty() {
+        pop_record(&mut rest)?;
+        count += 1;
+    }
+    Some(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pack<'a>(
+        size: SplitSize,
+        records: impl IntoIterator<Item = &'a [u8]>,
+    ) -> (Vec<FullObject>, Vec<Split>) {
+        let mut writer = SplitWriter::new(size);
+        let mut objects: Vec<FullObject> =
+            records.into_iter().filter_map(|record| writer.push(record)).collect();
+        let (last, splits) = writer.finish();
+        objects.extend(last);
+        (objects, splits)
+    }
+
+    fn sizes(splits: &[Split]) -> Vec<u64> {
+        splits.iter().map(|split| split.records).collect()
+    }
+
+    #[test]
+    fn a_few_records_are_a_split_each_and_many_are_64() {
+        assert_eq!(sizes(&pack(SplitSize::Known(5), [b"record".as_slice(); 5]).1), [1; 5]);
+        let record = [b'x'; 22];
+        let (objects, splits) =
+            pack(SplitSize::Known(500_000), std::iter::repeat_n(record.as_slice(), 500_000));
+        assert_eq!((objects.len(), splits.len()), (1, 64));
+        assert_eq!(splits[63].first_record + splits[63].records, 500_000);
+    }
+
+    #[test]
+    fn no_records_are_no_splits_and_no_objects() {
+        assert_eq!(pack(SplitSize::Unknown, []), (vec![], vec![]));
+    }
+
+    #[test]
+    fn splits_of_an_iterator_grow_with_what_came_before() {
+        let (_, splits) = pack(SplitSize::Unknown, std::iter::repeat_n(b"r".as_slice(), 100_000));
+        assert_eq!(sizes(&splits)[..33], [[1; 32].as_slice(), &[2]].concat());
+        let full = &splits[..splits.len() - 1];
+        assert!(full.iter().all(|split| split.records == (split.first_record / 16).max(1)));
+        assert!(splits.len() < 200, "{}", splits.len());
+    }
+
+    #[test]
+    fn bytes_end_a_split_unless_the_user_wants_so_many_records() {
+        let record = vec![b'x'; 100 << 10];
+        let records = || std::iter::repeat_n(record.as_slice(), 1000);
+        assert!(sizes(&pack(SplitSize::Known(1000), records()).1).iter().all(|&n| n <= 6));
+        let wanted = SplitSize::Exactly(NonZeroU64::new(300).unwrap());
+        assert_eq!(sizes(&pack(wanted, records()).1), [300, 300, 300, 100]);
+    }
+
+    #[test]
+    fn objects_end_at_about_8_mib_and_hold_whole_splits() {
+        let mut noise = 7u64;
+        let records: Vec<[u8; 4096]> = (0..5000)
+            .map(|_| {
+                std::array::from_fn(|_| {
+                    noise = noise.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                    (noise >> 56) as u8
+                })
+            })
+            .collect();
+        let (objects, splits) = pack(SplitSize::Known(5000), records.iter().map(|r| r.as_slice()));
+        assert_eq!(
+            objects.iter().map(|o| o.name.as_str()).collect::<Vec<_>>(),
+            ["input/0", "input/1", "input/2"]
+        );
+        for object in &objects {
+            let of_object = splits.iter().filter(|split| split.object == object.name);
+            let end = of_object.fold(0, |end, split| {
+                assert_eq!(split.offset, end);
+                end + split.length
+            });
+            assert_eq!(end, object.bytes.len() as u64);
+            assert!(object.bytes.len() < OBJECT_BYTES + 2 * SPLIT_BYTES);
+        }
+    }
+
+    fn size() -> impl Strategy<Value = SplitSize> {
+        prop_oneof![
+            (0..2000u64).prop_map(SplitSize::Known),
+            Just(SplitSize::Unknown),
+            (1..50u64).prop_map(|n| SplitSize::Exactly(NonZeroU64::MIN.saturating_add(n - 1))),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn splits_hold_the_records_in_order(size in size(), records: Vec<Vec<u8>>) {
+            let (objects, splits) = pack(size, records.iter().map(Vec::as_slice));
+            let mut found: Vec<Vec<u8>> = Vec::new();
+            for split in &splits {
+                prop_assert_eq!(split.first_record, found.len() as u64);
+                let object = &objects.iter().find(|object| object.name == split.object).unwrap().bytes;
+                let stored = &object[split.offset as usize..(split.offset + split.length) as usize];
+                let raw = decode_blocks(stored).unwrap();
+                prop_assert_eq!(count_records(&raw), Some(split.records));
+                found.extend(SplitRecords { raw }.iter().map(<[u8]>::to_vec));
+            }
+            prop_assert_eq!(found, records);
+        }
+
+        #[test]
+        fn a_record_of_any_length_is_read_as_it_was_written(length in 0..70_000usize) {
+            let mut raw = Vec::new();
+            push_record(&vec![7; length], &mut raw);
+            push_record(b"next", &mut raw);
+            let records = SplitRecords { raw };
+            prop_assert_eq!(records.iter().map(<[u8]>::len).collect::<Vec<_>>(), [length, 4]);
+        }
+
+        #[test]
+        fn garbage_is_no_records_and_never_a_panic(bytes: Vec<u8>) {
+            let records = SplitRecords { raw: bytes.clone() };
+            let whole = count_records(&bytes);
+            prop_assert!(whole.is_none_or(|count| count == records.iter().count() as u64));
+        }
+    }
+
+    #[test]
+    fn a_record_longer_than_a_block_takes_several() {
+        let record = vec![b'x'; 3 * BLOCK_BYTES + 5];
+        let (objects, splits) = pack(SplitSize::Unknown, [b"a".as_slice(), &record, b"b"]);
+        assert_eq!(sizes(&splits), [1, 1, 1]);
+        let split = &splits[1];
+        let stored = &objects[0].bytes[split.offset as usize..(split.offset + split.length) as usize];
+        assert_eq!(SplitRecords { raw: decode_blocks(stored).unwrap() }.iter().collect::<Vec<_>>(), [record]);
+    }
+}

@@ -1,0 +1,94 @@
+//! The processes of one slot: a warmed process, and the executor it forks for each job. They die with the
+//! worker (they ask the kernel to), and the whole process group is killed when the slot lets go of them.
+
+use std::{io, os::fd::OwnedFd, os::unix::net::UnixStream as StdStream, process::Stdio};
+
+use bytes::Bytes;
+use futures::{SinkExt, StreamExt};
+use mapreduce_rpc::{
+    WIRE_VERSION,
+    executor::{FromExecutor, ToExecutor, from_executor::Message as From, to_executor::Message as To},
+};
+use prost::Message;
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::{
+    net::UnixStream,
+    process::{Child, Command},
+};
+use tokio_util::codec::{Framed, LengthDelimitedCodec};
+
+use crate::{WorkerError, WorkerOptions};
+
+/// Largest frame: a failure with its traceback and exception.
+const FRAME_BYTES_MAX: usize = 64 << 20;
+
+/// A warmed process and whatever it has forked.
+#[derive(Debug)]
+pub(crate) struct Executor {
+    child: Child,
+    frames: Framed<UnixStream, LengthDelimitedCodec>,
+}
+
+impl Executor {
+    /// Starts a warmed process and waits until it is ready to fork.
+    pub(crate) async fn start(options: &WorkerOptions) -> Result<Executor, WorkerError> {
+        let system = |what| move |source| WorkerError::System { what, source };
+        let (ours, theirs) = StdStream::pair().map_err(system("a socket pair for the executor"))?;
+        ours.set_nonblocking(true).map_err(system("a socket pair for the executor"))?;
+        let ours = UnixStream::from_std(ours).map_err(system("a socket pair for the executor"))?;
+        let codec = LengthDelimitedCodec::builder().max_frame_length(FRAME_BYTES_MAX).new_codec();
+        let why_not = |why: String| WorkerError::Executor { command: options.executor.join(" "), why };
+
+        let child = command(options, theirs).spawn().map_err(|e| why_not(e.to_string()))?;
+        let mut executor = Executor { child, frames: Framed::new(ours, codec) };
+        match executor.receive().await {
+            Ok(From::Ready(ready)) if ready.version == WIRE_VERSION => Ok(executor),
+            Ok(From::Ready(ready)) => {
+                Err(why_not(format!("it speaks version {}, this worker {WIRE_VERSION}", ready.version)))
+            }
+            Ok(other) => Err(why_not(format!("it began with {other:?}"))),
+            Err(e) => Err(why_not(format!("{e}; its output is above in this log"))),
+        }
+    }
+
+    /// Sends a message to the executor, or to the warmed process if there is none.
+    pub(crate) async fn send(&mut self, message: To) -> io::Result<()> {
+        let frame = ToExecutor { message: Some(message) }.encode_to_vec();
+        self.frames.send(Bytes::from(frame)).await
+    }
+
+    /// The next message. Cancel safe.
+    pub(crate) async fn receive(&mut self) -> io::Result<From> {
+        let frame = self.frames.next().await.unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()))?;
+        let decoded = FromExecutor::decode(frame).map_err(io::Error::other)?;
+        decoded.message.ok_or_else(|| io::Error::other("an empty message from the executor"))
+    }
+}
+
+/// The warmed process and all it has forked, user code's own children included, go at once.
+impl Drop for Executor {
+    fn drop(&mut self) {
+        // The id is known only as long as the process is not reaped, so this can't hit anybody else's group.
+        if let Some(group) = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed()))
+            && let Err(e) = kill_process_group(group, Signal::KILL)
+        {
+            tracing::warn!(?group, "the executor can't be killed: {e}");
+        }
+    }
+}
+
+fn command(options: &WorkerOptions, socket: StdStream) -> Command {
+    let (program, args) =
+        options.executor.split_first().map_or(("", &[][..]), |(p, args)| (p.as_str(), args));
+    let mut command = Command::new(program);
+    command.args(args).args(["--storage", &options.storage]);
+    command.args(["--parent", &std::process::id().to_string()]);
+    command.args(["--memory-bytes-max", &options.memory_bytes_max.to_string()]);
+    // Passwords and settings of the cluster are none of the user code's business.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MAPREDUCE_"))
+    {
+        command.env_remove(name);
+    }
+    command.stdin(Stdio::from(OwnedFd::from(socket))).process_group(0).kill_on_drop(true);
+    command
+}

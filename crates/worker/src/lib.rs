@@ -1,0 +1,78 @@
+//! The worker: it owns slots, offers them to masters, starts and kills executors, and reports. It decides
+//! nothing about jobs, and it never depends on the master's code.
+//!
+//! [`agent`] is the pure heart; around it, [`run`] is a loop that feeds it events and does what it asks for.
+
+pub mod agent;
+mod executor;
+mod link;
+mod shell;
+mod slot;
+
+use std::{future::Future, io, pin::pin, time::Duration};
+
+use mapreduce_coordination::{CoordinationError, records::RecordError};
+use mapreduce_storage::StorageError;
+
+/// What a worker needs to know.
+#[derive(Debug, Clone)]
+pub struct WorkerOptions {
+    /// URL of the coordination store.
+    pub coordination: String,
+    /// URL of the storage.
+    pub storage: String,
+    /// What the worker shows to masters.
+    pub cluster_key: String,
+    /// Tasks at one time.
+    pub n_slots: u32,
+    /// The command line of a slot's warmed process.
+    pub executor: Vec<String>,
+    /// Most memory one executor may take; 0: no limit.
+    pub memory_bytes_max: u64,
+    /// How long running tasks may go on after the worker was told to go.
+    pub grace: Duration,
+    /// How long the worker may be silent before it is taken for dead.
+    pub lease: Duration,
+}
+
+/// Why a worker can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The coordination store can't be used.
+    #[error(transparent)]
+    Coordination(#[from] CoordinationError),
+    /// A record in it can't be used.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The storage can't be used.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The warmed process does not start.
+    #[error("the executor does not start: {command}: {why}; is mapreduce installed for that Python?")]
+    Executor {
+        /// What was run.
+        command: String,
+        /// What happened.
+        why: String,
+    },
+    /// The system refuses something basic.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// Runs a worker until `shutdown` completes and its tasks have ended or their grace is over. A worker whose
+/// session ended (it was stopped for longer than its lease) kills its executors and starts a new incarnation.
+pub async fn run(options: WorkerOptions, shutdown: impl Future<Output = ()>) -> Result<(), WorkerError> {
+    let mut shutdown = pin!(shutdown);
+    loop {
+        match shell::live(&options, shutdown.as_mut()).await? {
+            shell::Ended::Drained => return Ok(()),
+            shell::Ended::SessionLost => tracing::warn!("the session was lost; starting a new incarnation"),
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The loop around the agent: it owns the links to the masters and the slots, feeds the agent what happens and
+//! does what it asks for. One call of [`live`] is one incarnation.
+
+use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use mapreduce_coordination::{
+    Coordinator, SessionOptions,
+    records::{self, Member},
+};
+use mapreduce_core::{Clock, Incarnation, Role, SystemClock};
+use mapreduce_rpc::control::{
+    self, Offer, Report, Running, RunningAttempt, WorkerMessage, worker_message::Message as ToMaster,
+};
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    WorkerError, WorkerOptions,
+    agent::{Action, Agent, Event, Outcome},
+    link::{self, Introduction, Link},
+    slot::{Command, Shared, Slot},
+};
+
+/// How an incarnation ended.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// The worker was told to go, and nothing runs any more.
+    Drained,
+    /// Others took this process for dead.
+    SessionLost,
+}
+
+/// What comes in from links and slots. The channel is unbounded, and holds at most a few messages for each
+/// slot and master: each side waits for an answer before it speaks again.
+#[derive(Debug)]
+pub(crate) enum Input {
+    Agent(Event),
+    /// A stream is open; this is where to write.
+    Attached(Incarnation, UnboundedSender<WorkerMessage>),
+    Fatal(WorkerError),
+}
+
+struct Shell {
+    agent: Agent,
+    coordinator: Arc<dyn Coordinator>,
+    introduction: Introduction,
+    inputs: UnboundedSender<Input>,
+    links: BTreeMap<Incarnation, Link>,
+    streams: BTreeMap<Incarnation, UnboundedSender<WorkerMessage>>,
+    slots: Vec<UnboundedSender<Command>>,
+    drained: bool,
+}
+
+/// Lives one incarnation: registers, serves, and leaves no process behind.
+pub(crate) async fn live(
+    options: &WorkerOptions,
+    shutdown: Pin<&mut impl Future<Output = ()>>,
+) -> Result<Ended, WorkerError> {
+    let random = getrandom::u64()
+        .map_err(|e| WorkerError::System { what: "randomness", source: std::io::Error::other(e) })?;
+    let worker = Incarnation::new(Role::Worker, random);
+    let session = SessionOptions { incarnation: worker.clone(), lease: options.lease, watch_others: false };
+    let coordinator = mapreduce_coordination::open(&options.coordination, Some(session))?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let (inputs, received) = unbounded_channel();
+    let shared = Arc::new(Shared {
+        options: options.clone(),
+        store: mapreduce_storage::open(&options.storage)?,
+        clock: clock.clone(),
+        worker: worker.clone(),
+        inputs: inputs.clone(),
+    });
+
+    let mut tasks = JoinSet::new();
+    let mut slots = Vec::new();
+    for index in 0..options.n_slots as usize {
+        let (sender, commands) = unbounded_channel();
+        slots.push(sender);
+        tasks.spawn(Slot { index, shared: shared.clone(), commands }.serve());
+    }
+    let member = Member::of_this_process(worker.clone(), None, options.n_slots, clock.unix_ms())
+        .map_err(|source| WorkerError::System { what: "this process can't be described", source })?;
+    records::register(coordinator.as_ref(), &member).await?;
+
+    let shell = Shell {
+        agent: Agent::new(slots.len()),
+        coordinator: coordinator.clone(),
+        introduction: Introduction {
+            worker,
+            n_slots: options.n_slots,
+            cluster_key: options.cluster_key.clone(),
+        },
+        inputs,
+        links: BTreeMap::new(),
+        streams: BTreeMap::new(),
+        slots,
+        drained: false,
+    };
+    let ended = shell.serve(received, shutdown, options.grace).await;
+    // Dropping a slot's task drops its executor, and that kills the process group.
+    tasks.shutdown().await;
+    coordinator.close().await;
+    ended
+}
+
+impl Shell {
+    async fn serve(
+        mut self,
+        mut received: UnboundedReceiver<Input>,
+        mut shutdown: Pin<&mut impl Future<Output = ()>>,
+        grace: Duration,
+    ) -> Result<Ended, WorkerError> {
+        let mut changes = self.coordinator.watch(records::directory(Role::Master));
+        let mut session_lost = self.coordinator.session_lost();
+        let mut deadline: Option<Instant> = None;
+        changes.mark_changed();
+        while !self.drained {
+            tokio::select! {
+                Some(input) = received.recv() => match input {
+                    Input::Agent(event) => self.tell(event),
+                    Input::Attached(master, stream) => {
+                        self.streams.insert(master.clone(), stream);
+                        self.tell(Event::MasterAttached(master));
+                    }
+                    Input::Fatal(error) => return Err(error),
+                },
+                Ok(()) = changes.changed() => {
+                    changes.borrow_and_update();
+                    self.follow_masters().await;
+                }
+                Ok(_) = session_lost.wait_for(|lost| *lost) => return Ok(Ended::SessionLost),
+                () = shutdown.as_mut(), if deadline.is_none() => {
+                    deadline = Some(Instant::now() + grace);
+                    self.tell(Event::Drain);
+                }
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                    tracing::warn!("the grace period is over; what still runs is killed and will run elsewhere");
+                    break;
+                }
+            }
+        }
+        Ok(Ended::Drained)
+    }
+
+    /// One link to each registered master.
+    async fn follow_masters(&mut self) {
+        let masters = match records::members(self.coordinator.as_ref(), Role::Master).await {
+            Ok(masters) => masters,
+            // The links we have go on; the next change, or the store's return, brings us here again.
+            Err(e) => return tracing::warn!("the masters can't be read: {e}"),
+        };
+        let gone: Vec<_> =
+            self.links.keys().filter(|m| !masters.iter().any(|r| r.incarnation == **m)).cloned().collect();
+        for master in gone {
+            self.links.remove(&master);
+            self.tell(Event::MasterDetached(master));
+        }
+        for master in masters {
+            let open = || link::open(master.clone(), self.introduction.clone(), self.inputs.clone());
+            self.links.entry(master.incarnation.clone()).or_insert_with(open);
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        if let Event::MasterDetached(master) = &event {
+            self.streams.remove(master);
+        }
+        tracing::trace!(?event);
+        for action in self.agent.handle(event) {
+            tracing::trace!(?action);
+            self.act(action);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Offer(master, slot) => self.say(&master, ToMaster::Offer(Offer { slot: slot as u32 })),
+            Action::Answer(master, job, epoch, attempts) => {
+                let attempts = attempts
+                    .iter()
+                    .map(|(task, attempt)| RunningAttempt {
+                        task: task.to_string(),
+                        attempt: attempt.to_string(),
+                    })
+                    .collect();
+                let running = Running { job: job.to_string(), epoch: epoch.0, attempts };
+                self.say(&master, ToMaster::Running(running));
+            }
+            Action::Report(master, job, task, attempt, outcome) => {
+                let (outcome, failure) = to_wire(outcome);
+                let (job, task, attempt) = (job.to_string(), task.to_string(), attempt.to_string());
+                self.say(&master, ToMaster::Report(Report { job, task, attempt, outcome, failure }));
+            }
+            Action::Run(slot, assignment) => self.command(slot, Command::Run(assignment)),
+            Action::Kill(slot) => self.command(slot, Command::Kill),
+            Action::Drained => self.drained = true,
+        }
+    }
+
+    /// A stream that has closed says so by a [`Event::MasterDetached`] of its own; what is said into it until
+    /// then is as lost as the master.
+    fn say(&self, master: &Incarnation, message: ToMaster) {
+        if let Some(stream) = self.streams.get(master) {
+            let _ = stream.send(WorkerMessage { message: Some(message) });
+        }
+    }
+
+    /// A slot that no longer listens has reported why as [`Input::Fatal`].
+    fn command(&self, slot: usize, command: Command) {
+        let _ = self.slots[slot].send(command);
+    }
+}
+
+fn to_wire(outcome: Outcome) -> (i32, Vec<u8>) {
+    let (outcome, failure) = match outcome {
+        Outcome::Committed => (control::Outcome::Committed, Vec::new()),
+        Outcome::Superseded => (control::Outcome::Superseded, Vec::new()),
+        Outcome::Failed(failure) => (control::Outcome::Failed, failure),
+        Outcome::Stopped => (control::Outcome::Stopped, Vec::new()),
+        Outcome::Refused => (control::Outcome::Refused, Vec::new()),
+    };
+    (outcome.into(), failure)
+}

@@ -1,0 +1,78 @@
+"""Fault-tolerant MapReduce: a Rust engine with a Python face.
+
+Example:
+    >>> import mapreduce
+    >>> auth = mapreduce.Auth("admin", "admin")
+    >>> with mapreduce.LocalCluster(auth, n_workers=2) as cluster:
+    ...     future = cluster.mapreduce(
+    ...         data=["to be", "or not to be"],
+    ...         map_func=lambda lines: [(word, 1) for line in lines for word in line.split()],
+    ...         reduce_func=sum,
+    ...     )
+    ...     future.result()
+    [('be', 2), ('not', 1), ('or', 1), ('to', 2)]
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from mapreduce.authentication.auth import Auth
+from mapreduce.cluster.local_cluster import LocalCluster
+from mapreduce.errors import (
+    AuthenticationError,
+    ClusterError,
+    ExecutorDiedError,
+    InvalidArgumentError,
+    InvalidTypeError,
+    JobFailedError,
+    KeyEncodingError,
+    MapReduceError,
+    NoMasterError,
+    NotAPairError,
+    PermissionDeniedError,
+    SerializationError,
+    StorageError,
+    UserCodeError,
+)
+
+if TYPE_CHECKING:
+    from mapreduce._future import MapReduceFuture, Progress
+    from mapreduce.cluster.local_monitoring import LocalMonitoring
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Auth",
+    "AuthenticationError",
+    "ClusterError",
+    "ExecutorDiedError",
+    "InvalidArgumentError",
+    "InvalidTypeError",
+    "JobFailedError",
+    "KeyEncodingError",
+    "LocalCluster",
+    "LocalMonitoring",
+    "MapReduceError",
+    "MapReduceFuture",
+    "NoMasterError",
+    "NotAPairError",
+    "PermissionDeniedError",
+    "Progress",
+    "SerializationError",
+    "StorageError",
+    "UserCodeError",
+]
+
+# What takes long to import and is seldom named.
+_LAZY = {
+    "LocalMonitoring": "mapreduce.cluster.local_monitoring",
+    "MapReduceFuture": "mapreduce._future",
+    "Progress": "mapreduce._future",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_LAZY[name]), name)

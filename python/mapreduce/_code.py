@@ -1,0 +1,106 @@
+"""The user's functions on their way from the client to the executors: one object, pickled with cloudpickle.
+
+Functions of ``__main__`` and of notebook cells travel by value, those of importable modules by name, together
+with the client's ``sys.path``. The source lines of what travels by value go along, so that tracebacks show them.
+"""
+
+from __future__ import annotations
+
+import linecache
+import os
+import pickle
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+from mapreduce.errors import InvalidTypeError, SerializationError
+
+
+def dump(map_func: Callable[..., Any], reduce_func: Callable[..., Any]) -> bytes:
+    """The code object of a job.
+
+    Raises:
+        InvalidTypeError: One of them can't be called.
+        SerializationError: One of them can't be pickled.
+    """
+    import cloudpickle
+
+    for name, function in (("map_func", map_func), ("reduce_func", reduce_func)):
+        if not callable(function):
+            raise InvalidTypeError(f"{name} must be a function, not {type(function).__name__}")
+        try:
+            cloudpickle.dumps(function, protocol=5)
+        except Exception as error:
+            raise SerializationError(
+                f"{name} can't be pickled: {error}. Something it refers to (a global, a default, a variable of an "
+                "enclosing function) lives in this process only, such as a lock, a connection or an open file: "
+                "make it inside the function"
+            ) from error
+    # Two layers: the path must be set before the functions are unpickled, because that imports their modules.
+    code = {
+        "sys_path": [os.path.abspath(entry) for entry in sys.path],
+        "linecache": {name: linecache.getlines(name) for name in _source_names(map_func, reduce_func)},
+        "functions": cloudpickle.dumps({"map": map_func, "reduce": reduce_func}, protocol=5),
+    }
+    return pickle.dumps(code, protocol=5)
+
+
+def load(pickled: bytes) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The map and reduce functions of a code object, ready to be called in this process."""
+    code = pickle.loads(pickled)
+    sys.path.extend(entry for entry in code["sys_path"] if entry not in sys.path)
+    for name, lines in code["linecache"].items():
+        # Without a modification time the entry is never checked against a file.
+        linecache.cache[name] = (sum(map(len, lines)), None, lines, name)
+    functions = pickle.loads(code["functions"])
+    return functions["map"], functions["reduce"]
+
+
+def _source_names(*roots: Any) -> list[str]:
+    """The files whose code travels by value with ``roots``: theirs, and those of what they refer to."""
+    names: set[str] = set()
+    seen: set[int] = set()
+    waiting = list(roots)
+    while waiting:
+        thing = waiting.pop()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, types.FunctionType) and _travels_by_value(thing):
+            names.add(thing.__code__.co_filename)
+            waiting.extend(_references(thing))
+        elif isinstance(thing, types.MethodType):
+            waiting += [thing.__func__, type(thing.__self__)]
+        elif isinstance(thing, type) and _travels_by_value(thing):
+            waiting.extend(vars(thing).values())
+        elif isinstance(thing, (staticmethod, classmethod)):
+            waiting.append(thing.__func__)
+    return sorted(names)
+
+
+def _travels_by_value(thing: Any) -> bool:
+    """Whether no import can find it: it is defined in a script, in a notebook or inside a function."""
+    module = sys.modules.get(getattr(thing, "__module__", None) or "__main__")
+    if module is None or module.__name__ == "__main__":
+        return True
+    found: Any = module
+    for part in thing.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return found is not thing
+
+
+def _references(function: types.FunctionType) -> list[Any]:
+    """The globals, closure variables and defaults that ``function`` and the functions inside of it name."""
+    found: list[Any] = list(function.__defaults__ or ())
+    for cell in function.__closure__ or ():
+        try:
+            found.append(cell.cell_contents)
+        except ValueError:  # an empty cell: the variable has no value yet
+            continue
+    codes = [function.__code__]
+    while codes:
+        code = codes.pop()
+        found += [function.__globals__[name] for name in code.co_names if name in function.__globals__]
+        codes += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
+    return found

@@ -1,0 +1,5 @@
+"""Who may use a cluster."""
+
+from mapreduce.authentication.auth import Auth
+
+__all__ = ["Auth"]

@@ -1,0 +1,68 @@
+"""What the tests share: the sequential reference, waiting for conditions, looking at processes and jobs."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+DEADLINE_S = 60
+"""When to stop waiting for a condition that ought to come. Nothing depends on how soon it comes."""
+
+
+def reference(data, map_func, reduce_func):
+    """What a job must give, in the fewest lines."""
+    groups = {}
+    for key, value in map_func(list(data)):
+        groups.setdefault(key, []).append(value)
+    result = [(key, reduce_func(values)) for key, values in groups.items()]
+    try:
+        return sorted(result, key=lambda pair: pair[0])
+    except TypeError:  # keys without an order, such as 1 and "a"
+        return result
+
+
+def wait_until(predicate, what, deadline_s=DEADLINE_S):
+    """Waits for a condition, and fails loudly when it does not come."""
+    deadline = time.monotonic() + deadline_s
+    while not (value := predicate()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{deadline_s} s went by and still not: {what}")
+        time.sleep(0.005)
+    return value
+
+
+def processes_of(home):
+    """The ids of all processes, except this one, that were started with this MAPREDUCE_HOME."""
+    marker = f"MAPREDUCE_HOME={home}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            if marker in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+        except OSError:
+            continue  # it ended meanwhile, or is somebody else's
+    return found
+
+
+def run_python(*arguments, env, cwd=None):
+    """Runs a Python of its own to its end; gives what it wrote to standard output, and insists on success."""
+    command = [sys.executable, *map(str, arguments)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=env, cwd=cwd)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def job_of(cluster, job_id):
+    """The job as the monitoring sees it."""
+    (job,) = (job for job in cluster.local_monitoring.state().jobs if job.id == job_id)
+    return job
+
+
+def outcomes(cluster, future):
+    """How the job's attempts ended, in the order in which they were launched."""
+    return [attempt.outcome for attempt in cluster.local_monitoring.history(future.job_id)]
