@@ -10,6 +10,7 @@ import math
 import pickle
 import uuid
 
+import numpy
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -228,7 +229,6 @@ def test_the_encoding_does_not_depend_on_the_process_or_the_object() -> None:
 
 
 def test_numpy_scalars_are_the_numbers_and_strings_they_equal() -> None:
-    numpy = pytest.importorskip("numpy")
     for scalar, plain in [
         (numpy.int64(3), 3),
         (numpy.float64(1.5), 1.5),

@@ -147,7 +147,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_job_gives_what_a_loop_gives(records in prop::collection::vec("[a-e][a-z]{0,5}", 0..60), n_partitions in 1..6u32) {
+    fn a_job_gives_what_a_loop_gives(records in prop::collection::vec("[a-e][A-Z]{0,5}", 0..60), n_partitions in 1..6u32) {
         let records: Vec<Vec<u8>> = records.into_iter().map(String::into_bytes).collect();
         let world = World::new(&records, n_partitions);
         world.run(&mut world.executor());

@@ -214,3 +214,13 @@ async fn a_process_that_does_not_start_says_why() {
     let error = LocalCluster::start(scene.options(0, 1)).await.unwrap_err();
     assert_eq!(error.to_string(), "n_masters must be between 1 and 1000, not 0");
 }
+
+#[tokio::test]
+async fn an_executor_that_does_not_start_is_an_error_of_the_start() {
+    let scene = Scene::new();
+    scene.executors_do_not_start();
+    let error = LocalCluster::start(scene.options(1, 1)).await.unwrap_err().to_string();
+    assert!(error.contains("the executor does not start"), "{error}");
+    assert!(error.contains("there is no such module"), "{error}");
+    assert_eq!(scene.processes(), Vec::<String>::new());
+}

@@ -83,7 +83,9 @@ impl Writer {
                 }
             }
             if !self.sends.is_empty() || self.events.len() >= EVENTS_MAX {
-                self.flush().await;
+                if self.flush().await.is_err() {
+                    return self.gone();
+                }
             }
         }
     }
@@ -139,8 +141,13 @@ impl Writer {
         }
     }
 
-    /// One object with all that has happened; after it the assignments in it may go out.
-    async fn flush(&mut self) {
+    /// One object with all that has happened; after it the assignments in it may go out. A master that was
+    /// stopped and woke up learns first whether the job is still its own: workers refuse what a former owner
+    /// assigns, and the history must not tell of launches that never were.
+    async fn flush(&mut self) -> Result<(), Fenced> {
+        if !self.sends.is_empty() {
+            self.reread().await?;
+        }
         let history = History {
             epoch: self.epoch(),
             sequence: self.sequence,
@@ -158,6 +165,7 @@ impl Writer {
         for send in self.sends.drain(..) {
             send();
         }
+        Ok(())
     }
 
     async fn seal(&mut self, stage: Stage) -> Result<bool, Fenced> {
@@ -190,7 +198,7 @@ impl Writer {
     /// The result, then the terminal record. A result that is there already binds: an owner before us decided
     /// so from what was durable.
     async fn end(&mut self, ending: Ending) -> Result<(), Fenced> {
-        self.flush().await;
+        self.flush().await?;
         let wanted = match ending {
             Ending::Succeeded => Some(JobResult::Succeeded { manifest: self.manifest.clone() }),
             Ending::Failed(failure) => Some(JobResult::Failed { failure }),
@@ -240,7 +248,7 @@ impl Writer {
         }
     }
 
-    /// After a conflict: either somebody asked for cancellation and we are still the owner, or we are not.
+    /// After a conflict somebody asked for cancellation and we are still the owner, or we are not.
     async fn reread(&mut self) -> Result<(), Fenced> {
         let coordinator = self.context.coordinator.as_ref();
         match records::job(coordinator, self.record.job).await {

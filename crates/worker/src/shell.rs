@@ -44,6 +44,8 @@ pub(crate) enum Input {
 }
 
 struct Shell {
+    /// Who this is, until the first slot is ready: a worker that can't run anything is nobody's worker.
+    unregistered: Option<Member>,
     agent: Agent,
     coordinator: Arc<dyn Coordinator>,
     introduction: Introduction,
@@ -83,9 +85,9 @@ pub(crate) async fn live(
     }
     let member = Member::of_this_process(worker.clone(), None, options.n_slots, clock.unix_ms())
         .map_err(|source| WorkerError::System { what: "this process can't be described", source })?;
-    records::register(coordinator.as_ref(), &member).await?;
 
     let shell = Shell {
+        unregistered: Some(member),
         agent: Agent::new(slots.len()),
         coordinator: coordinator.clone(),
         introduction: Introduction {
@@ -120,7 +122,10 @@ impl Shell {
         while !self.drained {
             tokio::select! {
                 Some(input) = received.recv() => match input {
-                    Input::Agent(event) => self.tell(event),
+                    Input::Agent(event) => {
+                        self.register_when_ready(&event).await?;
+                        self.tell(event);
+                    }
                     Input::Attached(master, stream) => {
                         self.streams.insert(master.clone(), stream);
                         self.tell(Event::MasterAttached(master));
@@ -143,6 +148,15 @@ impl Shell {
             }
         }
         Ok(Ended::Drained)
+    }
+
+    async fn register_when_ready(&mut self, event: &Event) -> Result<(), WorkerError> {
+        if let Event::SlotReady(_) = event
+            && let Some(member) = self.unregistered.take()
+        {
+            records::register(self.coordinator.as_ref(), &member).await?;
+        }
+        Ok(())
     }
 
     /// One link to each registered master.

@@ -12,6 +12,11 @@ use std::{
 
 use mapreduce::{ClusterUrls, LocalCluster, LocalOptions, monitor};
 use mapreduce_core::Incarnation;
+use mapreduce_rpc::{
+    WIRE_VERSION,
+    executor::{FromExecutor, Ready, from_executor},
+};
+use prost::Message;
 
 /// Far more than anything here takes, for machines that do ten other things.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -29,17 +34,25 @@ impl Scene {
             "mapreduce",
             &format!("export MAPREDUCE_HOME={}\nexec {program} \"$@\"", scene.home().display()),
         );
-        // An executor that takes its time to get ready, as long as its worker lives: what is tested here runs no
+        // An executor that is ready, and then listens as long as its worker lives: what is tested here runs no
         // tasks.
-        scene.script("python", "exec cat");
+        fs::write(scene.path("ready"), ready_frame()).unwrap();
+        scene.script("python", &format!("cat {} >&0\nexec cat", scene.path("ready").display()));
         scene
+    }
+
+    /// From now on, executors end before they are ready.
+    pub fn executors_do_not_start(&self) {
+        self.script("python", "echo there is no such module >&2\nexit 1");
     }
 
     /// From now on, executors leave a process behind that has turned its back on everybody, as user code may.
     pub fn executors_start_daemons(&self) {
         let daemon = self.path("daemon");
         std::os::unix::fs::symlink("/bin/sleep", &daemon).unwrap();
-        self.script("python", &format!("setsid {} 100000 &\nexec cat", daemon.display()));
+        let ready = self.path("ready");
+        let (daemon, ready) = (daemon.display(), ready.display());
+        self.script("python", &format!("setsid {daemon} 100000 &\ncat {ready} >&0\nexec cat"));
     }
 
     fn script(&self, name: &str, body: &str) {
@@ -105,6 +118,15 @@ impl Scene {
         })
         .await;
     }
+}
+
+/// What a warmed process says when it can run tasks, length first.
+fn ready_frame() -> Vec<u8> {
+    let ready = from_executor::Message::Ready(Ready { version: WIRE_VERSION });
+    let message = FromExecutor { message: Some(ready) }.encode_to_vec();
+    let mut frame = u32::try_from(message.len()).unwrap().to_be_bytes().to_vec();
+    frame.extend(message);
+    frame
 }
 
 /// Returns when `holds` does.
