@@ -1,8 +1,8 @@
 """The executor's process: ``python -m mapreduce._executor --storage URL``, started by a worker.
 
-It imports what every task needs, says that it is ready, and then only forks: whenever the worker asks for a
-task and no fork is there, a fork takes the socket over, runs tasks of one job, and ends when it is told to.
-A fork that ends in any way is reported with its exit code or signal.
+It imports what every task needs, says that it is ready, and then only forks: a fork takes the socket over, waits
+for tasks, all of one job, and ends when it is told to. Then its exit code or signal is reported and the next fork
+made, so that one is ready when the next job comes.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ def main() -> None:
 
 
 def _serve_forks(worker: socket.socket, storage: str, memory_bytes_max: int) -> None:
-    """Forks when a message waits, which the fork will read, until the worker closes the socket."""
+    """One fork after another, until the worker closes the socket, which ends the fork and then the report of it."""
     warmed = os.getpid()
     worker.sendall(_native.ready_frame())
-    while worker.recv(1, socket.MSG_PEEK):
+    while True:
         fork = os.fork()
         if fork == 0:
             _serve_tasks(worker, warmed, storage, memory_bytes_max)

@@ -17,9 +17,7 @@ pub(crate) async fn load(
 ) -> Result<JobLoaded, StorageError> {
     let (store, job) = (&context.store, record.job);
     let spec = required::<JobSpec>(context, paths::spec(job)).await?;
-    // A pure function of the spec: whoever wrote it first wrote these bytes.
     let plan = Plan::new(&spec);
-    storage::create(store, &paths::plan(job), &plan).await?;
     let mut loaded = JobLoaded {
         phase: record.phase,
         plan,

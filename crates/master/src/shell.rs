@@ -16,7 +16,8 @@ use mapreduce_coordination::{
 };
 use mapreduce_core::{AttemptId, Epoch, HistoryEvent, Incarnation, JobId, Role, SystemClock, TaskId};
 use mapreduce_rpc::control::{
-    Assign, Decline, MasterMessage, Query, RunningAttempt, Stop, Work, master_message::Message,
+    Assign, Decline, Ended as JobEnded, MasterMessage, Query, RunningAttempt, Stop, Work,
+    master_message::Message,
 };
 use tokio::{
     net::TcpListener,
@@ -217,6 +218,9 @@ impl Shell {
             }
             Action::Query { worker, job, epoch } => {
                 self.say(&worker, Message::Query(Query { job: job.to_string(), epoch: epoch.0 }));
+            }
+            Action::Dismiss { worker, job } => {
+                self.say(&worker, Message::Ended(JobEnded { job: job.to_string() }));
             }
             Action::Stop { worker, job, attempts } => {
                 let attempts = attempts.iter().map(running_attempt).collect();

@@ -1,6 +1,7 @@
-//! One task for each owned job that does its I/O, in the order in which the scheduler asked for it. It writes
-//! the history before it lets assignments go out, and everything before the terminal record. It retries what
-//! the stores refuse for now, for as long as it takes; it stops when the job has got another owner.
+//! One task for each owned job that does its I/O. Objects begin to be written as soon as the scheduler has asked
+//! for them; assignments go out when the history that tells of them, and all that was asked for before, is
+//! durable; the terminal record is written last. It retries what the stores refuse for now, for as long as it
+//! takes; it stops when the job has got another owner.
 
 use std::{future::Future, time::Duration};
 
@@ -13,7 +14,8 @@ use mapreduce_core::{
     JobResult, Persisted, Plan, Stage, TaskId,
 };
 use mapreduce_storage::{self as storage, Created, Manifest, StorageError, paths};
-use tokio::{sync::mpsc::UnboundedReceiver, time::sleep};
+use object_store::path::Path;
+use tokio::{sync::mpsc::UnboundedReceiver, task::JoinSet, time::sleep};
 
 use crate::{
     context::{Context, Input},
@@ -40,8 +42,19 @@ pub(crate) enum Command {
     End(Ending),
 }
 
-/// Somebody else owns the job now, or it has ended.
-struct Fenced;
+/// Why the writer stops.
+enum Stop {
+    /// Somebody else owns the job now, or it has ended.
+    Fenced,
+    /// What must be in storage is missing or damaged: no owner could go on.
+    Damaged(StorageError, Option<TaskId>),
+}
+
+impl From<StorageError> for Stop {
+    fn from(error: StorageError) -> Self {
+        Stop::Damaged(error, None)
+    }
+}
 
 pub(crate) struct Writer {
     context: Context,
@@ -54,6 +67,10 @@ pub(crate) struct Writer {
     events: Vec<HistoryEvent>,
     sends: Vec<Box<dyn FnOnce() + Send>>,
     sequence: u64,
+    /// Objects that are on their way to storage.
+    writes: JoinSet<Result<(), StorageError>>,
+    /// The phase that the record is to show when they have arrived.
+    next_phase: Option<JobPhase>,
 }
 
 impl Writer {
@@ -69,25 +86,43 @@ impl Writer {
             events: vec![owned],
             sends: Vec::new(),
             sequence: 0,
+            writes: JoinSet::new(),
+            next_phase: None,
         }
     }
 
     /// Serves until the job is gone or the other end of `commands` is.
     pub(crate) async fn serve(mut self, mut commands: UnboundedReceiver<Command>) {
-        let mut batch = Vec::new();
-        while commands.recv_many(&mut batch, usize::MAX).await > 0 {
-            for command in batch.drain(..) {
-                match self.perform(command).await {
-                    Ok(true) => {}
-                    Ok(false) | Err(Fenced) => return self.gone(),
-                }
+        loop {
+            match self.turn(&mut commands).await {
+                Ok(true) => continue,
+                Ok(false) => return,
+                Err(Stop::Fenced) => {}
+                Err(Stop::Damaged(why, task)) => self.give_up(&why, task).await,
             }
-            if !self.sends.is_empty() || self.events.len() >= EVENTS_MAX {
-                if self.flush().await.is_err() {
-                    return self.gone();
-                }
-            }
+            return self.tell(Event::Gone { job: self.record.job, epoch: self.epoch() });
         }
+    }
+
+    /// Does what is asked for next. False when nobody will ask any more.
+    async fn turn(&mut self, commands: &mut UnboundedReceiver<Command>) -> Result<bool, Stop> {
+        let mut batch = Vec::new();
+        tokio::select! {
+            n = commands.recv_many(&mut batch, usize::MAX) => if n == 0 { return Ok(false) },
+            Some(written) = self.writes.join_next() => arrived(written)?,
+        }
+        for command in batch {
+            self.perform(command).await?;
+        }
+        if !self.sends.is_empty() || self.events.len() >= EVENTS_MAX {
+            self.flush().await?;
+        }
+        if self.writes.is_empty()
+            && let Some(phase) = self.next_phase.take()
+        {
+            self.update(|record| record.phase = phase).await?;
+        }
+        Ok(true)
     }
 
     fn epoch(&self) -> Epoch {
@@ -98,12 +133,7 @@ impl Writer {
         self.context.tell(Input::Scheduler(event));
     }
 
-    fn gone(&self) {
-        self.tell(Event::Gone { job: self.record.job, epoch: self.epoch() });
-    }
-
-    /// Whether the job goes on.
-    async fn perform(&mut self, command: Command) -> Result<bool, Fenced> {
+    async fn perform(&mut self, command: Command) -> Result<(), Stop> {
         match command {
             Command::Record(event) => self.events.push(event),
             Command::Launch { event, send } => {
@@ -114,119 +144,126 @@ impl Writer {
             Command::ReadMarker(task) => {
                 let (store, job) = (self.context.store.clone(), self.record.job);
                 let marker = persist("read a marker", || storage::marker(&store, job, task)).await;
-                let winner = match marker {
-                    Ok(marker) => marker.map(|marker| marker.attempt),
-                    Err(damaged) => return self.give_up(&damaged, Some(task)).await.map(|()| false),
-                };
+                let marker = marker.map_err(|damaged| Stop::Damaged(damaged, Some(task)))?;
+                let winner = marker.map(|marker| marker.attempt);
                 self.tell(Event::MarkerRead { job, epoch: self.epoch(), task, winner });
             }
-            Command::Seal(stage) => return self.seal(stage).await,
+            Command::Seal(stage) => self.seal(stage).await?,
             Command::End(ending) => {
                 self.end(ending).await?;
-                return Ok(false);
+                return Err(Stop::Fenced); // by the job's own end
             }
         }
-        Ok(true)
+        Ok(())
     }
 
-    async fn load(&mut self) -> Result<(), Fenced> {
+    async fn load(&mut self) -> Result<(), Stop> {
         let (context, record, is_new) = (self.context.clone(), self.record.clone(), self.is_new);
-        match persist("read the job's state", || recovery::load(&context, &record, is_new)).await {
-            Ok(loaded) => {
-                self.plan = Some(loaded.plan.clone());
-                self.tell(Event::Loaded { job: record.job, epoch: record.epoch, loaded });
-                Ok(())
+        let load = || recovery::load(&context, &record, is_new);
+        let loaded = persist("read the job's state", load).await?;
+        // A pure function of the spec, as a manifest is one of the markers: whoever writes it writes these bytes.
+        self.begin_write(paths::plan(record.job), loaded.plan.clone());
+        self.plan = Some(loaded.plan.clone());
+        self.tell(Event::Loaded { job: record.job, epoch: record.epoch, loaded });
+        Ok(())
+    }
+
+    /// Begins to write what can have no other content. [`Writer::settle`] waits for it.
+    fn begin_write<T: Persisted + Send + Sync + 'static>(&mut self, path: Path, object: T) {
+        let store = self.context.store.clone();
+        self.writes.spawn(async move {
+            let what = format!("write {path}");
+            match persist(&what, || storage::create(&store, &path, &object)).await? {
+                Created::New | Created::Same => Ok(()),
+                Created::Other(_) => Err(StorageError::Damaged {
+                    path: path.to_string(),
+                    why: "it holds something else than what follows from the job's state".into(),
+                }),
             }
-            Err(damaged) => self.give_up(&damaged, None).await,
+        });
+    }
+
+    /// Waits for all that is on its way.
+    async fn settle(&mut self) -> Result<(), StorageError> {
+        while let Some(written) = self.writes.join_next().await {
+            arrived(written)?;
         }
+        Ok(())
     }
 
     /// One object with all that has happened; after it the assignments in it may go out. A master that was
     /// stopped and woke up learns first whether the job is still its own: workers refuse what a former owner
     /// assigns, and the history must not tell of launches that never were.
-    async fn flush(&mut self) -> Result<(), Fenced> {
+    async fn flush(&mut self) -> Result<(), Stop> {
         if !self.sends.is_empty() {
             self.reread().await?;
         }
-        let history = History {
-            epoch: self.epoch(),
-            sequence: self.sequence,
-            events: std::mem::take(&mut self.events),
-        };
-        let path = paths::history(self.record.job, history.epoch, history.sequence);
-        let store = self.context.store.clone();
-        match persist("write the history", || storage::create(&store, &path, &history)).await {
-            Ok(Created::New | Created::Same) => {}
-            // The name holds our epoch and our own count: only this task ever writes it.
-            Ok(Created::Other(_)) => tracing::error!(%path, "somebody else has written our history"),
-            Err(e) => tracing::error!(%path, "the history can't be written: {e}"),
-        }
-        self.sequence += 1;
+        self.begin_history();
+        self.settle().await?;
         for send in self.sends.drain(..) {
             send();
         }
         Ok(())
     }
 
-    async fn seal(&mut self, stage: Stage) -> Result<bool, Fenced> {
-        let Some(plan) = self.plan.clone() else { return Ok(true) };
-        let (store, job) = (self.context.store.clone(), self.record.job);
-        let seal = || async {
-            let markers = storage::markers(&store, job, stage).await?;
-            let manifest = Manifest::new(&plan, stage, &markers)
-                .map_err(|e| StorageError::NotFound { path: e.to_string() })?;
-            let path = paths::manifest(job, stage);
-            match storage::create(&store, &path, &manifest).await? {
-                Created::New | Created::Same => Ok(manifest.digest()),
-                Created::Other(_) => Err(StorageError::Damaged {
-                    path: path.to_string(),
-                    why: "it does not follow from the markers (invariant I7)".into(),
-                }),
-            }
+    /// The name holds our epoch and our own count: only this task ever writes it.
+    fn begin_history(&mut self) {
+        let history = History {
+            epoch: self.epoch(),
+            sequence: self.sequence,
+            events: std::mem::take(&mut self.events),
         };
-        match persist("write the manifest", seal).await {
-            Ok(digest) => self.manifest = digest,
-            Err(damaged) => return self.give_up(&damaged, None).await.map(|()| false),
-        }
+        self.sequence += 1;
+        self.begin_write(paths::history(self.record.job, history.epoch, history.sequence), history);
+    }
+
+    async fn seal(&mut self, stage: Stage) -> Result<(), Stop> {
+        let Some(plan) = self.plan.clone() else { return Ok(()) };
+        let (store, job) = (self.context.store.clone(), self.record.job);
+        let markers = persist("read the markers", || storage::markers(&store, job, stage)).await?;
+        let manifest = Manifest::new(&plan, stage, &markers)
+            .map_err(|e| StorageError::NotFound { path: e.to_string() })?;
+        self.manifest = manifest.digest();
+        self.begin_write(paths::manifest(job, stage), manifest);
         if stage == Stage::Map {
-            self.update(|record| record.phase = JobPhase::Reduce).await?;
+            self.next_phase = Some(JobPhase::Reduce);
         }
         self.tell(Event::Sealed { job, epoch: self.epoch() });
-        Ok(true)
+        Ok(())
     }
 
     /// The result, then the terminal record. A result that is there already binds: an owner before us decided
     /// so from what was durable.
-    async fn end(&mut self, ending: Ending) -> Result<(), Fenced> {
-        self.flush().await?;
+    async fn end(&mut self, ending: Ending) -> Result<(), Stop> {
         let wanted = match ending {
             Ending::Succeeded => Some(JobResult::Succeeded { manifest: self.manifest.clone() }),
             Ending::Failed(failure) => Some(JobResult::Failed { failure }),
             Ending::Cancelled => None,
         };
-        let mut phase = JobPhase::Cancelled;
-        if let Some(wanted) = wanted {
-            let (store, path) = (self.context.store.clone(), paths::result(self.record.job));
-            let decided = persist("write the result", || storage::create(&store, &path, &wanted)).await;
-            let result = match decided {
-                Ok(Created::Other(bytes)) => JobResult::decode(&bytes).unwrap_or(wanted),
-                Ok(Created::New | Created::Same) => wanted,
-                Err(e) => {
-                    tracing::error!(job = %self.record.job, "the result can't be written: {e}");
-                    wanted
-                }
+        self.begin_history();
+        let (store, path) = (self.context.store.clone(), paths::result(self.record.job));
+        let decide = async {
+            let Some(wanted) = wanted else { return Ok(JobPhase::Cancelled) };
+            let result = match persist("write the result", || storage::create(&store, &path, &wanted)).await?
+            {
+                Created::Other(bytes) => JobResult::decode(&bytes)
+                    .map_err(|e| StorageError::Damaged { path: path.to_string(), why: e.to_string() })?,
+                Created::New | Created::Same => wanted,
             };
-            phase = match result {
+            Ok::<_, StorageError>(match result {
                 JobResult::Succeeded { .. } => JobPhase::Succeeded,
                 JobResult::Failed { .. } => JobPhase::Failed,
-            };
-        }
+            })
+        };
+        let (phase, settled) = tokio::join!(decide, self.settle());
+        settled?;
+        let phase = phase?;
         // Whoever asked for the cancellation before this write succeeds is in the right.
         self.update(|record| record.phase = if record.cancel { JobPhase::Cancelled } else { phase }).await
     }
 
     /// Changes the job's record, at our epoch or not at all.
-    async fn update(&mut self, change: impl Fn(&mut JobRecord)) -> Result<(), Fenced> {
+    async fn update(&mut self, change: impl Fn(&mut JobRecord)) -> Result<(), Stop> {
         let mut pause = RETRY_FIRST;
         loop {
             let mut changed = self.record.clone();
@@ -238,7 +275,7 @@ impl Writer {
                     return Ok(());
                 }
                 Err(RecordError::Coordination(CoordinationError::Conflict { .. })) => self.reread().await?,
-                Err(RecordError::Coordination(CoordinationError::SessionLost)) => return Err(Fenced),
+                Err(RecordError::Coordination(CoordinationError::SessionLost)) => return Err(Stop::Fenced),
                 Err(e) => {
                     tracing::warn!(job = %self.record.job, "the record can't be written: {e}");
                     sleep(pause).await;
@@ -249,7 +286,7 @@ impl Writer {
     }
 
     /// After a conflict somebody asked for cancellation and we are still the owner, or we are not.
-    async fn reread(&mut self) -> Result<(), Fenced> {
+    async fn reread(&mut self) -> Result<(), Stop> {
         let coordinator = self.context.coordinator.as_ref();
         match records::job(coordinator, self.record.job).await {
             Ok(Some((record, version)))
@@ -260,14 +297,14 @@ impl Writer {
                 (self.record, self.version) = (record, version);
                 Ok(())
             }
-            Ok(_) => Err(Fenced),
+            Ok(_) => Err(Stop::Fenced),
             // `update` will come back here.
             Err(_) => Ok(()),
         }
     }
 
-    /// What must be in storage is missing or damaged: no owner could go on, so the job ends and says so.
-    async fn give_up(&mut self, why: &StorageError, task: Option<TaskId>) -> Result<(), Fenced> {
+    /// Ends a job that no owner could go on with, and says why.
+    async fn give_up(&mut self, why: &StorageError, task: Option<TaskId>) {
         tracing::error!(job = %self.record.job, "the job can't go on: {why}");
         let failure = Failure {
             task: task.unwrap_or(TaskId { stage: Stage::Map, index: 0 }),
@@ -280,10 +317,20 @@ impl Writer {
             pickled_exception: None,
             at_ms: self.context.clock.unix_ms(),
         };
-        self.end(Ending::Failed(Box::new(failure))).await?;
-        self.gone();
-        Err(Fenced)
+        while let Err(Stop::Damaged(e, _)) = self.end(Ending::Failed(Box::new(failure.clone()))).await {
+            // One object after another turns out to be damaged; none is looked at twice, but the result.
+            if matches!(&e, StorageError::Damaged { path, .. } if *path == paths::result(self.record.job).to_string())
+            {
+                let _ = self.update(|record| record.phase = JobPhase::Failed).await; // fenced: not ours to end
+                return;
+            }
+        }
     }
+}
+
+/// What became of a write. One that was aborted ends with the writer.
+fn arrived(written: Result<Result<(), StorageError>, tokio::task::JoinError>) -> Result<(), StorageError> {
+    written.unwrap_or(Ok(()))
 }
 
 /// Tries until the store answers. Only what no retry can mend is given back: missing or damaged objects.

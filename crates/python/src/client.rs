@@ -6,7 +6,8 @@ use futures::StreamExt;
 use mapreduce::{ClientError, JobOutcome, monitor};
 use mapreduce_coordination::records::{self, Member};
 use mapreduce_core::{
-    Clock, InputDescription, JobId, JobPhase, JobSpec, Persisted, Progress, Role, Settings, SystemClock,
+    Clock, CodeRef, InputDescription, JobId, JobPhase, JobSpec, Persisted, Progress, Role, Settings,
+    SystemClock,
 };
 use pyo3::{
     exceptions::PyValueError,
@@ -68,7 +69,9 @@ impl Client {
         let live = self.live.require()?;
         let job = job_id(job)?;
         let settings: Settings = serde_json::from_str(settings).map_err(not_ours)?;
-        let code = upload_code(py, &live.urls.storage, job, code)?;
+        let made = py.detach(|| mapreduce_storage::make_job_dirs(&live.urls.storage, job));
+        made.map_err(|e| StorageError::new_err(e.to_string()))?;
+        let (digest, uploaded) = upload_code(py, live.client.store(), job, code)?;
         let splits = upload_records(&live.urls.storage, job, records, split_records, || {
             live.check_open()?;
             if is_cancelled.call0()?.is_truthy()? {
@@ -76,10 +79,11 @@ impl Client {
             }
             Ok(())
         })?;
+        uploaded.wait(py)?;
         let spec = JobSpec {
             job,
             user: live.username.clone(),
-            code,
+            code: CodeRef::Python { digest },
             input: InputDescription::Uploaded { splits },
             settings,
             submitted_at_ms: SystemClock::default().unix_ms(),

@@ -5,33 +5,47 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mapreduce_core::{CodeRef, JobId, Split};
+use mapreduce_core::{JobId, Split};
 use mapreduce_storage::{
-    StorageError as StoreError, Store, open, paths, put_file,
+    FileRef, StorageError as StoreError, Store, open, paths, put_file,
     splits::{self, FullObject, SplitSize, SplitWriter},
 };
 use pyo3::{
     prelude::*,
     types::{PyList, PyTuple},
 };
-use tokio::runtime::{Builder, Runtime};
+use tokio::{
+    runtime::{Builder, Runtime},
+    task::JoinHandle,
+};
 
 use crate::{
     objects::{self, InvalidArgumentError, SerializationError, StorageError},
+    runtime::{block_on, runtime},
     values,
 };
 
 /// How often an upload makes way for other threads.
 const CHECK_EVERY: Duration = Duration::from_millis(5);
 
-/// Writes the pickled functions of a job.
-pub fn upload_code(py: Python<'_>, storage_url: &str, job: JobId, code: &[u8]) -> PyResult<CodeRef> {
+/// An upload that goes on by itself.
+pub struct Uploading(JoinHandle<Result<FileRef, StoreError>>);
+
+impl Uploading {
+    /// Returns when what is uploaded is durable.
+    pub fn wait(self, py: Python<'_>) -> PyResult<()> {
+        let uploaded = block_on(py, || self.0)?;
+        uploaded.map_err(|e| StorageError::new_err(e.to_string()))?.map_err(storage_error)?;
+        Ok(())
+    }
+}
+
+/// Begins to write the pickled functions of a job. Answers their digest.
+pub fn upload_code(py: Python<'_>, store: &Store, job: JobId, code: &[u8]) -> PyResult<(String, Uploading)> {
     let digest = blake3::hash(code).to_hex().to_string();
-    let storage = Uploader::open(storage_url, job)?;
-    let bytes = code.to_vec().into();
-    py.detach(|| storage.runtime.block_on(put_file(&storage.store, &paths::code(job, &digest), bytes)))
-        .map_err(storage_error)?;
-    Ok(CodeRef::Python { digest })
+    let (store, path, bytes) = (store.clone(), paths::code(job, &digest), code.to_vec().into());
+    let uploading = runtime(py)?.spawn(async move { put_file(&store, &path, bytes).await });
+    Ok((digest, Uploading(uploading)))
 }
 
 /// Encodes and writes the records of a job, `split_records` to a split, or as many as suit. Of a list it takes what

@@ -23,14 +23,18 @@ pub async fn delete_job(store: &Store, job: JobId) -> Result<(), StorageError> {
     }
 }
 
-/// Deletes what an attempt wrote, while its job's `spec` is still there.
+/// Deletes what an attempt wrote.
 pub async fn delete_attempt(
     store: &Store,
     job: JobId,
     task: TaskId,
     attempt: AttemptId,
 ) -> Result<(), StorageError> {
-    delete_dir(store, &paths::attempt_dir(job, task, attempt), &paths::spec(job)).await
+    let path = paths::attempt_output(job, task, attempt);
+    match store.delete(&path).await {
+        Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+        Err(error) => Err(StorageError::of(&path, error)),
+    }
 }
 
 /// Deletes what is below `dir`. `object` is any object that exists; it shows where the store is.

@@ -25,4 +25,4 @@ pub use job::{failures, history};
 pub use manifest::{Manifest, ManifestEntry, MissingMarker};
 pub use marker::{Commit, Marker, commit, marker, markers};
 pub use object::{Created, FileRef, create, put_file, read, read_bytes, read_range};
-pub use store::{Store, open};
+pub use store::{Store, make_job_dirs, open};

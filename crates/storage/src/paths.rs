@@ -3,10 +3,12 @@
 //! ```text
 //! jobs/job_7/spec  plan  result
 //!            input/<n>                                 code/<digest>
-//!            attempts/<stage>/<task>/<attempt>/output  failures/<stage>/<task>/<attempt>
+//!            attempts/<stage>/<task>.<attempt>         failures/<stage>/<task>/<attempt>
 //!            commits/<stage>/<task>                    manifest/<stage>
 //!            history/<epoch>-<sequence>
 //! ```
+//!
+//! Attempts have no directories of their own: on a local disk each would cost as many syncs as its output.
 
 use mapreduce_core::{AttemptId, Epoch, JobId, Stage, TaskId};
 use object_store::path::Path;
@@ -52,14 +54,9 @@ pub fn code(job: JobId, digest: &str) -> Path {
     in_job(job, &format!("code/{digest}"))
 }
 
-/// Everything that one attempt writes.
-pub fn attempt_dir(job: JobId, task: TaskId, attempt: AttemptId) -> Path {
-    in_job(job, &format!("attempts/{task}/{attempt}"))
-}
-
-/// The file that one attempt writes.
+/// What one attempt writes.
 pub fn attempt_output(job: JobId, task: TaskId, attempt: AttemptId) -> Path {
-    attempt_dir(job, task, attempt).join("output")
+    in_job(job, &format!("attempts/{task}.{attempt}"))
 }
 
 /// The task's commit [`Marker`](crate::Marker).
@@ -99,6 +96,20 @@ pub fn history_dir(job: JobId) -> Path {
     in_job(job, "history")
 }
 
+/// The directories that every job comes to have, apart from those of single tasks.
+pub(crate) fn dirs(job: JobId) -> impl Iterator<Item = Path> {
+    let stages = [Stage::Map, Stage::Reduce];
+    let attempts = stages.map(|stage| in_job(job, &format!("attempts/{stage}")));
+    let markers = stages.map(|stage| markers_dir(job, stage));
+    let others = ["code", "history", "input", "manifest"].map(|name| in_job(job, name));
+    attempts.into_iter().chain(markers).chain(others)
+}
+
+/// The directories that hold those, the innermost first.
+pub(crate) fn dirs_of_dirs(job: JobId) -> [Path; 4] {
+    [in_job(job, "attempts"), in_job(job, "commits"), job_dir(job), jobs_dir()]
+}
+
 /// `path` as a job's own records name it: without `jobs/job_7/`.
 pub(crate) fn below_job(path: &Path) -> String {
     path.parts().skip(2).map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/")
@@ -133,7 +144,7 @@ mod tests {
             "spec",
             "input/3",
             "code/ab12",
-            "attempts/map/12/2-1/output",
+            "attempts/map/12.2-1",
             "commits/map/12",
             "failures/map/12/2-1",
             "failures",

@@ -2,10 +2,11 @@
 
 use std::{fs, io, os::unix::fs::DirBuilderExt, path::Path, sync::Arc};
 
+use mapreduce_core::JobId;
 use object_store::{ObjectStore, local::LocalFileSystem, memory::InMemory};
 use url::Url;
 
-use crate::StorageError;
+use crate::{StorageError, paths};
 
 /// An object store, shared.
 pub type Store = Arc<dyn ObjectStore>;
@@ -31,6 +32,27 @@ pub fn open(url: &str) -> Result<Store, StorageError> {
     }
 }
 
+/// Makes the directories of a job that is about to be uploaded, if `url` names a local directory: all of them
+/// with a sync for each level. Left to the first object in each, every one of them costs several.
+pub fn make_job_dirs(url: &str, job: JobId) -> Result<(), StorageError> {
+    let Some(root) = Url::parse(url).ok().filter(|url| url.scheme() == "file") else { return Ok(()) };
+    let Ok(root) = root.to_file_path() else { return Ok(()) };
+    let make = || {
+        for dir in paths::dirs(job) {
+            fs::create_dir_all(root.join(dir.as_ref()))?;
+        }
+        for dir in paths::dirs_of_dirs(job) {
+            fs::File::open(root.join(dir.as_ref()))?.sync_all()?;
+        }
+        Ok(())
+    };
+    make().map_err(|source: io::Error| {
+        let dir = paths::job_dir(job);
+        let source = Box::new(source);
+        StorageError::of(&dir, object_store::Error::Generic { store: "LocalFileSystem", source })
+    })
+}
+
 /// Makes `directory` and its missing parents, and syncs every directory that got a new entry, as the store
 /// does below it.
 fn create_durably(directory: &Path) -> io::Result<()> {
@@ -52,6 +74,8 @@ fn create_durably(directory: &Path) -> io::Result<()> {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use mapreduce_core::{AttemptId, Epoch, Stage, TaskId};
+
     use super::*;
 
     #[test]
@@ -62,6 +86,28 @@ mod tests {
         open(url.as_str()).unwrap();
         assert_eq!(directory.metadata().unwrap().permissions().mode() & 0o777, 0o700);
         open(url.as_str()).unwrap();
+    }
+
+    #[test]
+    fn the_directories_of_a_job_are_those_that_its_objects_make() {
+        let scratch = tempfile::tempdir().unwrap();
+        let url = Url::from_file_path(scratch.path()).unwrap();
+        make_job_dirs(url.as_str(), JobId(7)).unwrap();
+        let (job, task) = (JobId(7), TaskId { stage: Stage::Reduce, index: 3 });
+        let objects = [
+            paths::spec(job),
+            paths::code(job, "ab12"),
+            paths::input(job, 0),
+            paths::history(job, Epoch(1), 0),
+            paths::manifest(job, Stage::Map),
+            paths::marker(job, task),
+            paths::attempt_output(job, task, AttemptId { epoch: Epoch(1), number: 1 }),
+        ];
+        for object in objects {
+            assert!(scratch.path().join(object.as_ref()).parent().unwrap().is_dir(), "{object}");
+        }
+        make_job_dirs(url.as_str(), job).unwrap();
+        make_job_dirs("memory:///", job).unwrap();
     }
 
     #[test]

@@ -63,6 +63,8 @@ pub enum Event {
     Queried(Incarnation, JobId, Epoch),
     /// A master wants attempts stopped.
     StopWanted(Vec<(TaskId, AttemptId)>, JobId),
+    /// A job has ended.
+    JobEnded(JobId),
     /// A slot's executor is warm and idle.
     SlotReady(usize),
     /// The attempt in a slot has ended. [`Event::SlotReady`] follows when the slot can take another.
@@ -84,6 +86,8 @@ pub enum Action {
     Run(usize, Assignment),
     /// Kill what runs in a slot.
     Kill(usize),
+    /// End the idle executor in a slot if it is of this job, so that the next job finds a new one ready.
+    Leave(usize, JobId),
     /// Nothing runs any more and nothing will.
     Drained,
 }
@@ -152,6 +156,11 @@ impl Agent {
                 }
             }
             Event::StopWanted(attempts, job) => self.stop(&attempts, job, out),
+            Event::JobEnded(job) => {
+                let idle = |slot: &Slot| matches!(slot, Slot::Free | Slot::Offered(_));
+                let idle = self.slots.iter().enumerate().filter(|(_, slot)| idle(slot));
+                out.extend(idle.map(|(index, _)| Action::Leave(index, job)));
+            }
             Event::SlotReady(slot) => {
                 if let Some(state @ Slot::Starting) = self.slots.get_mut(slot) {
                     *state = Slot::Free;

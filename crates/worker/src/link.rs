@@ -102,6 +102,7 @@ fn to_event(master: &Incarnation, message: MasterMessage) -> Result<Option<Event
         FromMaster::Decline(decline) => Event::Declined(master, decline.slot as usize),
         FromMaster::Assign(assign) => Event::Assigned(master, assign.slot as usize, to_assignment(&assign)?),
         FromMaster::Query(query) => Event::Queried(master, parse(&query.job)?, Epoch(query.epoch)),
+        FromMaster::Ended(ended) => Event::JobEnded(parse(&ended.job)?),
         FromMaster::Stop(stop) => Event::StopWanted(to_attempts(&stop.attempts)?, parse(&stop.job)?),
     }))
 }

@@ -209,6 +209,7 @@ impl Shell {
                 self.say(&master, ToMaster::Report(Report { job, task, attempt, outcome, failure }));
             }
             Action::Run(slot, assignment) => self.command(slot, Command::Run(assignment)),
+            Action::Leave(slot, job) => self.command(slot, Command::Leave(job)),
             Action::Kill(slot) => self.command(slot, Command::Kill),
             Action::Drained => self.drained = true,
         }

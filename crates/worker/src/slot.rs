@@ -22,6 +22,8 @@ use crate::{
 
 /// Starts of a warmed process that may fail in a row before the worker gives up.
 const STARTS_MAX: u32 = 3;
+/// How long to wait after an executor died of itself.
+const START_PAUSE: Duration = Duration::from_millis(200);
 /// Tries at writing a failure record before the attempt is reported as stopped instead.
 const RECORD_TRIES_MAX: u32 = 6;
 
@@ -29,6 +31,8 @@ const RECORD_TRIES_MAX: u32 = 6;
 #[derive(Debug)]
 pub(crate) enum Command {
     Run(Assignment),
+    /// End the executor of this job, which will have no more tasks.
+    Leave(JobId),
     Kill,
 }
 
@@ -63,7 +67,7 @@ impl Slot {
                 Err(e) => {
                     failed_starts += 1;
                     tracing::warn!(slot = self.index, "{e}");
-                    sleep(Duration::from_millis(200)).await;
+                    sleep(START_PAUSE).await;
                 }
             }
         }
@@ -83,13 +87,21 @@ impl Slot {
                 tokio::select! {
                     command = self.commands.recv() => match command {
                         Some(Command::Run(assignment)) => break assignment,
-                        Some(Command::Kill) => {} // what it was meant for has just ended
+                        Some(Command::Leave(job)) if forked_for == Some(job) => {
+                            forked_for = None;
+                            if leave(&mut executor).await.is_err() {
+                                return true;
+                            }
+                        }
+                        // What a kill was meant for has just ended.
+                        Some(Command::Leave(_) | Command::Kill) => {}
                         None => return false,
                     },
                     // Idle executors don't speak: one that does has died. A task that comes in before the next
                     // one is warm waits in `commands`.
                     _ = executor.receive() => {
                         tracing::warn!(slot = self.index, "an idle executor died; starting another");
+                        sleep(START_PAUSE).await;
                         return true;
                     }
                 }
@@ -101,9 +113,8 @@ impl Slot {
             }
             let ended = tokio::select! {
                 answer = attempt(&mut executor, &assignment, &self.shared.worker) => answer,
-                // Only a kill can come while an attempt runs.
-                command = self.commands.recv() => match command {
-                    Some(_) => Err(None),
+                killed = killed(&mut self.commands) => match killed {
+                    Some(()) => Err(None),
                     None => return false,
                 },
             };
@@ -167,6 +178,17 @@ impl Slot {
             sleep(Duration::from_millis(50 << n)).await;
         }
         Outcome::Stopped
+    }
+}
+
+/// Returns when a kill is asked for; none when the worker is ending.
+async fn killed(commands: &mut UnboundedReceiver<Command>) -> Option<()> {
+    loop {
+        match commands.recv().await? {
+            Command::Kill => return Some(()),
+            // For an idle slot, which this is not.
+            Command::Leave(_) | Command::Run(_) => {}
+        }
     }
 }
 

@@ -209,6 +209,13 @@ pub enum Action {
         /// The owner's epoch.
         epoch: Epoch,
     },
+    /// Tell a worker that a job it served has ended.
+    Dismiss {
+        /// Whom.
+        worker: Incarnation,
+        /// The job.
+        job: JobId,
+    },
     /// Stop attempts on a worker.
     Stop {
         /// Whom to tell.

@@ -68,6 +68,9 @@ impl Scheduler {
             Event::Gone { job, epoch } => {
                 if self.jobs.get(&job).is_some_and(|state| state.epoch() == epoch) {
                     self.jobs.remove(&job);
+                    for worker in self.pool.that_served_last(job) {
+                        out.push(Action::Dismiss { worker, job });
+                    }
                 }
             }
         }

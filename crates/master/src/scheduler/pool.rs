@@ -61,6 +61,11 @@ impl Pool {
         self.attached.get(worker).and_then(|state| state.last_job)
     }
 
+    pub(super) fn that_served_last(&self, job: JobId) -> Vec<Incarnation> {
+        let served = self.attached.iter().filter(|(_, state)| state.last_job == Some(job));
+        served.map(|(worker, _)| worker.clone()).collect()
+    }
+
     pub(super) fn set_last_job(&mut self, worker: &Incarnation, job: JobId) {
         if let Some(state) = self.attached.get_mut(worker) {
             state.last_job = Some(job);
