@@ -95,7 +95,7 @@ async fn files_read_back_and_overwrite_what_a_dead_attempt_left(store: Store) {
     let path = paths::attempt_output(JOB, map(0), attempt(1, 1));
     for content in ["a longer first content", "second", ""] {
         let file = put_file(&store, &path, content.into()).await.unwrap();
-        assert_eq!(file.path, "attempts/map/0/1-1/output");
+        assert_eq!(file.path, "attempts/map/0.1-1");
         assert_eq!((file.length, file.crc32c), (content.len() as u64, crc32c::crc32c(content.as_bytes())));
         assert_eq!(paths::in_job(JOB, &file.path), path);
         assert_eq!(store.get(&path).await.unwrap().bytes().await.unwrap(), content);

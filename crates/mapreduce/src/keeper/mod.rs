@@ -24,7 +24,7 @@ use std::{
     os::fd::AsFd,
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use mapreduce_core::Role;
@@ -34,6 +34,10 @@ use tokio::net::UnixListener;
 pub use self::state::key_file;
 use self::{children::Children, lock::DirectoryLock, protocol::Reply, state::State};
 use crate::home::{HomeError, Registration, RunningCluster};
+
+/// How long a keeper that is ending may take until another one says that the directory is in use.
+const LOCK_PATIENCE: Duration = Duration::from_secs(3);
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// What a cluster's processes are told; the one argument of `mapreduce keeper`, as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,7 +136,7 @@ impl Keeper {
         let _ = rustix::process::setsid();
         let state = State::prepare(options.directory.as_deref())?;
         let directory = state.directory().to_owned();
-        let lock = match DirectoryLock::take(&directory).map_err(system("can't lock the directory"))? {
+        let lock = match patiently_lock(&directory).map_err(system("can't lock the directory"))? {
             Some(lock) => lock,
             None => {
                 let pid = lock::holder(&directory).map_err(system("can't read the directory's lock"))?;
@@ -190,6 +194,19 @@ impl Keeper {
         let removed = self.state.remove(cleanup);
         drop(self.lock);
         removed
+    }
+}
+
+/// Takes the directory's lock. Who starts a script again just after killing it finds the keeper of the first run
+/// at its end.
+fn patiently_lock(directory: &Path) -> io::Result<Option<DirectoryLock>> {
+    let start = Instant::now();
+    loop {
+        let lock = DirectoryLock::take(directory)?;
+        if lock.is_some() || start.elapsed() >= LOCK_PATIENCE {
+            return Ok(lock);
+        }
+        std::thread::sleep(LOCK_PAUSE);
     }
 }
 
