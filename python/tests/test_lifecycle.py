@@ -104,8 +104,8 @@ def test_ctrl_c_ends_the_wait_and_the_cluster(private):
         """
         with cluster_of() as cluster:
             future = cluster.mapreduce(range(100), lambda data: time.sleep(60), sum)
-            print("waiting", flush=True)
             try:
+                print("waiting", flush=True)
                 future.result()
             except KeyboardInterrupt:
                 # The cluster is not disturbed: it has a session of its own.
