@@ -5,6 +5,7 @@
 pub mod clock;
 pub mod envelope;
 pub mod failure;
+pub mod files;
 pub mod history;
 pub mod ids;
 pub mod invariants;
@@ -15,6 +16,7 @@ pub mod spec;
 pub use clock::{Clock, SystemClock};
 pub use envelope::{DecodeError, Persisted};
 pub use failure::{Failure, FailureKind};
+pub use files::{Compression, FileFormat, FileRange, InputFile, InvalidText};
 pub use history::{AttemptEnd, History, HistoryEvent};
 pub use ids::{AttemptId, Epoch, Incarnation, JobId, Role, Stage, TaskId};
 pub use job::{JobPhase, JobRecord, JobResult, Progress};
