@@ -27,19 +27,19 @@ def one_of(name: str, value: object, choices: Sequence[str]) -> None:
         raise InvalidArgumentError(f"{name} must be {' or '.join(map(repr, choices))}, not {_shown(name, value)}")
 
 
-def count(name: str, value: object, *, least: int) -> int:
+def count(name: str, value: object, *, least: int, most: int = MOST) -> int:
     """A whole number that is at least ``least``. True is not a number here: nobody means 1 by it."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise InvalidTypeError(f"{name} must be a whole number, not {_shown(name, value)}")
     number = value.__index__()
-    if not least <= number <= MOST:
+    if not least <= number <= most:
         raise InvalidArgumentError(f"{name} must be a whole number from {least} on, not {number}")
     return int(number)
 
 
-def count_or_none(name: str, value: object, *, least: int) -> int | None:
+def count_or_none(name: str, value: object, *, least: int, most: int = MOST) -> int | None:
     """Such a number, or None where nothing was asked for."""
-    return None if value is None else count(name, value, least=least)
+    return None if value is None else count(name, value, least=least, most=most)
 
 
 def flag(name: str, value: object) -> bool:

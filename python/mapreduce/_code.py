@@ -6,19 +6,27 @@ with the client's ``sys.path``. The source lines of what travels by value go alo
 
 from __future__ import annotations
 
+import collections.abc
 import linecache
 import os
 import pickle
 import sys
 import types
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from mapreduce.errors import InvalidTypeError, SerializationError
 
 
-def dump(map_func: Callable[..., Any], reduce_func: Callable[..., Any]) -> bytes:
-    """The code object of a job.
+def dump(
+    map_func: Callable[..., Any],
+    reduce_func: Callable[..., Any],
+    combine_func: Callable[..., Any] | None = None,
+    *,
+    streams: bool = False,
+) -> bytes:
+    """The code object of a job; ``streams``: ``reduce_func`` gets an iterator instead of a list.
 
     Raises:
         InvalidTypeError: One of them can't be called.
@@ -26,7 +34,11 @@ def dump(map_func: Callable[..., Any], reduce_func: Callable[..., Any]) -> bytes
     """
     import cloudpickle
 
-    for name, function in (("map_func", map_func), ("reduce_func", reduce_func)):
+    functions = {"map": map_func, "combine": combine_func, "reduce": reduce_func}
+    for name, function in functions.items():
+        if name == "combine" and function is None:
+            continue
+        name = f"{name}_func"  # noqa: PLW2901
         if not callable(function):
             raise InvalidTypeError(f"{name} must be a function, not {type(function).__name__}")
         try:
@@ -40,21 +52,49 @@ def dump(map_func: Callable[..., Any], reduce_func: Callable[..., Any]) -> bytes
     # Two layers: the path must be set before the functions are unpickled, because that imports their modules.
     code = {
         "sys_path": [os.path.abspath(entry) for entry in sys.path],
-        "linecache": {name: linecache.getlines(name) for name in _source_names(map_func, reduce_func)},
-        "functions": cloudpickle.dumps({"map": map_func, "reduce": reduce_func}, protocol=5),
+        "linecache": {name: linecache.getlines(name) for name in _source_names(*functions.values())},
+        "streams": streams,
+        "functions": cloudpickle.dumps(functions, protocol=5),
     }
     return pickle.dumps(code, protocol=5)
 
 
-def load(pickled: bytes) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """The map and reduce functions of a code object, ready to be called in this process."""
+@dataclass(frozen=True)
+class Code:
+    """What a code object holds, ready to be called in this process."""
+
+    map: Callable[..., Any]
+    combine: Callable[..., Any] | None
+    reduce: Callable[..., Any]
+    streams: bool
+
+
+def load(pickled: bytes) -> Code:
+    """Loads a code object."""
     code = pickle.loads(pickled)
     sys.path.extend(entry for entry in code["sys_path"] if entry not in sys.path)
     for name, lines in code["linecache"].items():
         # Without a modification time the entry is never checked against a file.
         linecache.cache[name] = (sum(map(len, lines)), None, lines, name)
     functions = pickle.loads(code["functions"])
-    return functions["map"], functions["reduce"]
+    return Code(**functions, streams=code["streams"])
+
+
+def wants_iterator(reduce_func: Callable[..., Any]) -> bool:
+    """Whether its first parameter is annotated as an iterator or iterable instead of a list."""
+    import inspect
+    import typing
+
+    try:
+        parameters = list(inspect.signature(reduce_func).parameters.values())
+        annotation = parameters[0].annotation
+    except (ValueError, TypeError, IndexError):  # a builtin such as `sum`, or a function without parameters
+        return False
+    if isinstance(annotation, str):
+        annotation = annotation.split("[")[0].rpartition(".")[2]
+        return annotation in ("Iterator", "Iterable")
+    origin = typing.get_origin(annotation) or annotation
+    return origin in (collections.abc.Iterator, collections.abc.Iterable)
 
 
 def _source_names(*roots: Any) -> list[str]:

@@ -15,6 +15,7 @@ import resource
 import signal
 import socket
 import sys
+import tempfile
 import traceback
 
 import cloudpickle  # noqa: F401
@@ -27,6 +28,8 @@ def main() -> None:
     arguments.add_argument("--storage", required=True, help="URL of the storage")
     arguments.add_argument("--parent", type=int, required=True, help="process id of the worker")
     arguments.add_argument("--memory-bytes-max", type=int, default=0, help="a task's limit on memory; 0: none")
+    arguments.add_argument("--buffer-bytes", type=int, default=64 << 20, help="what the engine's buffers may take")
+    arguments.add_argument("--scratch", default=tempfile.gettempdir(), help="directory for what does not fit")
     given = arguments.parse_args()
     if not _native.die_with_parent(given.parent):
         return
@@ -37,17 +40,17 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     with contextlib.suppress(ConnectionError):  # then the worker is gone
-        _serve_forks(worker, given.storage, given.memory_bytes_max)
+        _serve_forks(worker, given)
 
 
-def _serve_forks(worker: socket.socket, storage: str, memory_bytes_max: int) -> None:
+def _serve_forks(worker: socket.socket, given: argparse.Namespace) -> None:
     """One fork after another, until the worker closes the socket, which ends the fork and then the report of it."""
     warmed = os.getpid()
     worker.sendall(_native.ready_frame())
     while True:
         fork = os.fork()
         if fork == 0:
-            _serve_tasks(worker, warmed, storage, memory_bytes_max)
+            _serve_tasks(worker, warmed, given)
         status = os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1])
         worker.sendall(_native.exited_frame(max(status, 0), max(-status, 0)))
 
@@ -61,14 +64,14 @@ def _take_over_stdin() -> socket.socket:
     return worker
 
 
-def _serve_tasks(worker: socket.socket, warmed: int, storage: str, memory_bytes_max: int) -> None:
+def _serve_tasks(worker: socket.socket, warmed: int, given: argparse.Namespace) -> None:
     """What a fork does; it never returns."""
     code = 1
     try:
         if not _native.die_with_parent(warmed):
             os._exit(0)
-        _limit_memory(memory_bytes_max)
-        _native.run_executor(worker.detach(), storage)
+        _limit_memory(given.memory_bytes_max)
+        _native.run_executor(worker.detach(), given.storage, given.buffer_bytes, given.scratch)
         code = 0
     except BaseException:
         traceback.print_exc()

@@ -4,10 +4,12 @@
 //! No language's objects appear here. Keys, values and records are bytes; [`UserCode`] is the seam behind which
 //! a language's face makes its objects of them.
 
+mod error;
 pub mod frames;
 pub mod keys;
 pub mod map;
 pub mod reduce;
+mod resources;
 pub mod results;
 mod run;
 pub mod shuffle;
@@ -15,6 +17,8 @@ mod task;
 mod user_code;
 pub mod varint;
 
+pub use error::TaskError;
+pub use resources::Resources;
 pub use run::{RunError, run};
 pub use task::{Assignment, Executor, Outcome};
-pub use user_code::{Group, UserCode, UserFailure, Values};
+pub use user_code::{Group, Runs, UserCode, UserFailure, Values};

@@ -2,20 +2,26 @@
 
 use futures::{StreamExt, TryStreamExt};
 use mapreduce_core::{JobId, Stage};
-use mapreduce_storage::{Manifest, StorageError, Store, paths, read};
+use mapreduce_storage::{Manifest, StorageError, paths, read};
 
-use crate::{reduce::Merge, shuffle::fetch_file};
+use crate::{
+    Resources, TaskError,
+    reduce::{Merge, fan_in},
+    shuffle::fetch_file,
+};
 
-/// Files that are fetched at one time.
-const FETCHES_AT_ONCE: usize = 16;
+/// Files that are opened at one time.
+pub(crate) const FETCHES_AT_ONCE: usize = 16;
 
 /// The result, in the order of the encoded keys: groups of one encoded value each.
-pub async fn merge(store: &Store, job: JobId) -> Result<Merge, StorageError> {
+pub fn merge(resources: &Resources, job: JobId) -> Result<Merge, TaskError> {
     let path = paths::manifest(job, Stage::Reduce);
-    let manifest: Option<Manifest> = read(store, &path).await?;
+    let manifest: Option<Manifest> = resources.wait(read(&resources.store, &path))?;
     let manifest = manifest.ok_or_else(|| StorageError::NotFound { path: path.to_string() })?;
-    let files = manifest.entries.iter().flat_map(|entry| &entry.files);
-    let fetches = files.map(|file| fetch_file(store, job, file));
-    let fetched: Vec<_> = futures::stream::iter(fetches).buffered(FETCHES_AT_ONCE).try_collect().await?;
-    Merge::new(fetched.into_iter().flatten().collect())
+    let files: Vec<_> = manifest.entries.iter().flat_map(|entry| &entry.files).collect();
+    let (_, part_bytes) = fan_in(resources.memory_bytes, files.len());
+    let fetches = files.iter().map(|file| fetch_file(resources, job, file, part_bytes));
+    let opened = futures::stream::iter(fetches).buffered(FETCHES_AT_ONCE).try_collect();
+    let opened: Vec<_> = resources.wait(opened)?;
+    Merge::new(opened.into_iter().flatten().collect(), resources)
 }

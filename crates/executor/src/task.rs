@@ -2,27 +2,23 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use mapreduce_core::{
     AttemptId, Clock, Failure, FailureKind, Incarnation, JobId, JobSpec, Persisted, Plan, Stage, TaskId,
 };
 use mapreduce_storage::{
-    Commit, FileRef, Manifest, Marker, StorageError, Store, commit, delete_attempt, marker, paths, put_file,
-    read, read_bytes, splits::read_split,
+    Commit, FileRef, Manifest, Marker, StorageError, Store, commit, delete_attempt, marker, paths, read,
+    read_bytes, splits::read_split,
 };
 use object_store::path::Path;
-use tokio::runtime::Runtime;
 
 use crate::{
-    UserCode, UserFailure,
-    map::MapSink,
-    reduce::Merge,
-    shuffle::{FileWriter, fetch_partition},
+    Resources, TaskError, UserCode, UserFailure,
+    map::{MapSink, Partitioner},
+    reduce::{Merge, fan_in},
+    results::FETCHES_AT_ONCE,
+    shuffle::{FileWriter, Stored, fetch_partition},
 };
-
-/// Map outputs that are fetched at one time.
-const FETCHES_AT_ONCE: usize = 16;
 
 /// What to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,8 +49,7 @@ pub type Load = dyn FnMut(&JobSpec, &[u8]) -> Result<Box<dyn UserCode>, UserFail
 
 /// Runs attempts, one after another. What it read of a job serves the job's next task, too.
 pub struct Executor {
-    store: Store,
-    runtime: Runtime,
+    resources: Resources,
     clock: Arc<dyn Clock>,
     load: Box<Load>,
     job: Option<Job>,
@@ -74,41 +69,24 @@ struct Maps {
     digest: String,
 }
 
-/// What an attempt made, before it is durable.
+/// What an attempt made.
 struct Output {
-    file: Bytes,
+    file: FileRef,
     input_manifest: Option<String>,
     records_in: u64,
     records_out: u64,
 }
 
-#[derive(Debug, thiserror::Error)]
-enum TaskError {
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    #[error("the user's code failed")]
-    User(UserFailure),
-}
-
-impl From<UserFailure> for TaskError {
-    fn from(failure: UserFailure) -> Self {
-        TaskError::User(failure)
-    }
-}
-
 impl Executor {
-    /// An executor of the jobs in `store`. It does its I/O on `runtime`, and calls user code outside of it.
-    pub fn new(store: Store, runtime: Runtime, clock: Arc<dyn Clock>, load: Box<Load>) -> Self {
-        Executor { store, runtime, clock, load, job: None }
+    /// An executor with these means.
+    pub fn new(resources: Resources, clock: Arc<dyn Clock>, load: Box<Load>) -> Self {
+        Executor { resources, clock, load, job: None }
     }
 
     /// Runs one attempt to its end.
     pub fn run_task(&mut self, assignment: &Assignment) -> Outcome {
         self.try_task(assignment).unwrap_or_else(|error| {
-            let failure = match error {
-                TaskError::User(failure) => failure,
-                TaskError::Storage(error) => UserFailure::new(error.failure_kind(), error.to_string()),
-            };
+            let failure = UserFailure::from(error);
             let Assignment { task, attempt, worker, .. } = assignment.clone();
             Outcome::Failed(Box::new(failure.into_failure(task, attempt, worker, self.clock.unix_ms())))
         })
@@ -117,7 +95,7 @@ impl Executor {
     fn try_task(&mut self, assignment: &Assignment) -> Result<Outcome, TaskError> {
         let started_at_ms = self.clock.unix_ms();
         let &Assignment { job, task, attempt, ref worker } = assignment;
-        if let Some(marker) = self.runtime.block_on(marker(&self.store, job, task))? {
+        if let Some(marker) = self.resources.wait(marker(self.store(), job, task))? {
             let mine = marker.attempt == attempt;
             return Ok(if mine { Outcome::Committed } else { Outcome::Superseded });
         }
@@ -126,41 +104,39 @@ impl Executor {
             _ => self.open_job(job)?,
         };
         let output = match task.stage {
-            Stage::Map => self.map(&mut opened, task),
-            Stage::Reduce => self.reduce(&mut opened, task),
+            Stage::Map => self.map(&mut opened, assignment),
+            Stage::Reduce => self.reduce(&mut opened, assignment),
         };
         self.job = Some(opened);
         let output = output?;
-        let file = self.write(assignment, output.file)?;
         let marker = Marker {
             task,
             attempt,
             worker: worker.clone(),
-            files: vec![file],
+            files: vec![output.file],
             input_manifest: output.input_manifest,
             records_in: output.records_in,
             records_out: output.records_out,
             started_at_ms,
             ended_at_ms: self.clock.unix_ms(),
         };
-        match self.runtime.block_on(commit(&self.store, job, &marker))? {
+        match self.resources.wait(commit(self.store(), job, &marker))? {
             Commit::Won => Ok(Outcome::Committed),
             Commit::Lost(_) => {
-                self.runtime.block_on(delete_attempt(&self.store, job, task, attempt))?;
+                self.resources.wait(delete_attempt(self.store(), job, task, attempt))?;
                 Ok(Outcome::Superseded)
             }
         }
     }
 
-    fn write(&self, assignment: &Assignment, file: Bytes) -> Result<FileRef, StorageError> {
-        let path = paths::attempt_output(assignment.job, assignment.task, assignment.attempt);
-        self.runtime.block_on(put_file(&self.store, &path, file))
+    fn store(&self) -> &Store {
+        &self.resources.store
     }
 
     /// Reads what all tasks of the job need.
     fn open_job(&mut self, id: JobId) -> Result<Job, TaskError> {
-        let store = &self.store;
-        let (spec, plan, code) = self.runtime.block_on(async {
+        let store = self.store();
+        let (spec, plan, code) = self.resources.wait(async {
             let (spec, plan) = tokio::try_join!(
                 read_there::<JobSpec>(store, paths::spec(id)),
                 read_there::<Plan>(store, paths::plan(id))
@@ -177,40 +153,43 @@ impl Executor {
         Ok(Job { id, plan, code, maps: None })
     }
 
-    fn map(&self, job: &mut Job, task: TaskId) -> Result<Output, TaskError> {
+    fn map(&self, job: &mut Job, assignment: &Assignment) -> Result<Output, TaskError> {
+        let &Assignment { task, attempt, .. } = assignment;
         let split = job.plan.splits.get(task.index as usize).ok_or_else(|| not_planned(task))?;
-        let records = self.runtime.block_on(read_split(&self.store, job.id, split))?;
-        let mut sink = MapSink::new(job.plan.n_partitions);
+        let records = self.resources.wait(read_split(self.store(), job.id, split))?;
+        let partitioner = Partitioner::Hash { n_partitions: job.plan.n_partitions };
+        let mut sink = MapSink::new(&self.resources, partitioner);
         job.code.map(&mut records.iter(), &mut sink)?;
         let records_out = sink.n_values();
-        Ok(Output { file: sink.into_file(), input_manifest: None, records_in: split.records, records_out })
+        let file = sink.finish(job.code.as_mut(), paths::attempt_output(job.id, task, attempt))?;
+        Ok(Output { file, input_manifest: None, records_in: split.records, records_out })
     }
 
-    fn reduce(&self, job: &mut Job, task: TaskId) -> Result<Output, TaskError> {
+    fn reduce(&self, job: &mut Job, assignment: &Assignment) -> Result<Output, TaskError> {
+        let &Assignment { task, attempt, .. } = assignment;
         if task.index >= job.plan.n_partitions {
             return Err(not_planned(task).into());
         }
         let maps = match job.maps.take() {
             Some(maps) => maps,
-            None => self.runtime.block_on(Maps::read(&self.store, job.id))?,
+            None => self.resources.wait(Maps::read(self.store(), job.id))?,
         };
-        let Maps { manifest, digest } = job.maps.insert(maps);
-        let files = manifest.entries.iter().flat_map(|entry| &entry.files);
-        let fetches = files.map(|file| fetch_partition(&self.store, job.id, file, task.index));
-        let fetched = futures::stream::iter(fetches).buffered(FETCHES_AT_ONCE).try_collect();
-        let mut groups = Merge::new(self.runtime.block_on(fetched)?)?;
-        let mut file = FileWriter::new();
-        let (mut records_in, mut records_out, mut value) = (0, 0, Vec::new());
+        let maps = job.maps.insert(maps);
+        let input_manifest = Some(maps.digest.clone());
+        let mut groups = maps.open(&self.resources, job.id, task.index)?;
+        let path = paths::attempt_output(job.id, task, attempt);
+        let mut file = FileWriter::new(Stored::new(&self.resources, path));
+        let (mut records_out, mut value) = (0, Vec::new());
         while let Some(group) = groups.next_group()? {
+            let (key, hint) = (group.key.clone(), group.hint.clone());
             value.clear();
-            job.code.reduce(&group, &mut value)?;
-            file.push(&group.key, &group.hint, 1, &value);
-            records_in += group.n_values();
+            job.code.reduce(group, &mut value)?;
+            file.push(&key, &hint, 1, &value)?;
             records_out += 1;
         }
-        file.end_partition();
-        let input_manifest = Some(digest.clone());
-        Ok(Output { file: file.finish(), input_manifest, records_in, records_out })
+        file.end_partition()?;
+        let (file, records_in) = (file.finish()?.finish()?, groups.n_values());
+        Ok(Output { file, input_manifest, records_in, records_out })
     }
 }
 
@@ -219,6 +198,15 @@ impl Maps {
         let manifest: Manifest = read_there(store, paths::manifest(job, Stage::Map)).await?;
         let digest = manifest.digest();
         Ok(Maps { manifest, digest })
+    }
+
+    /// One partition of all map outputs.
+    fn open(&self, resources: &Resources, job: JobId, partition: u32) -> Result<Merge, TaskError> {
+        let files: Vec<_> = self.manifest.entries.iter().flat_map(|entry| &entry.files).collect();
+        let (_, part_bytes) = fan_in(resources.memory_bytes, files.len());
+        let opens = files.iter().map(|file| fetch_partition(resources, job, file, partition, part_bytes));
+        let opened = futures::stream::iter(opens).buffered(FETCHES_AT_ONCE).try_collect();
+        Merge::new(resources.wait(opened)?, resources)
     }
 }
 

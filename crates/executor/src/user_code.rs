@@ -4,47 +4,87 @@
 use bytes::Bytes;
 use mapreduce_core::{AttemptId, Failure, FailureKind, Incarnation, TaskId};
 
-use crate::map::MapSink;
+use crate::{TaskError, map::MapSink, reduce::Rest};
 
 /// The user's functions, loaded for one job. An implementation encodes equal keys as equal bytes and keys that
 /// its language can order in that order (see [`crate::keys`]); what it encodes, it can decode in any process.
 pub trait UserCode {
-    /// Maps the records of one split, in order, and puts the pairs into `sink`, in order.
-    fn map(
-        &mut self,
-        records: &mut dyn Iterator<Item = &[u8]>,
-        sink: &mut MapSink,
-    ) -> Result<(), UserFailure>;
+    /// Maps the records of one split, in order, and puts the pairs into `sink`, in order. When the sink
+    /// [is full](MapSink::is_full), which is to be asked now and then, it wants to be [spilled](MapSink::spill).
+    fn map(&mut self, records: &mut dyn Iterator<Item = &[u8]>, sink: &mut MapSink) -> Result<(), TaskError>;
+
+    /// Whether [`UserCode::combine`] does something.
+    fn combines(&self) -> bool {
+        false
+    }
+
+    /// Reduces some values of one key to one value, which takes their place, and appends it to `out`. Called any
+    /// number of times for a key, also on what it made itself.
+    fn combine(&mut self, group: Group, out: &mut Vec<u8>) -> Result<(), TaskError> {
+        let _ = (group, out);
+        Err(UserFailure::new(FailureKind::BadCode, "the job has no combiner").into())
+    }
 
     /// Reduces one key's values, and appends the encoded result to `out`.
-    fn reduce(&mut self, group: &Group, out: &mut Vec<u8>) -> Result<(), UserFailure>;
+    fn reduce(&mut self, group: Group, out: &mut Vec<u8>) -> Result<(), TaskError>;
 }
 
-/// One key and all its values, in the order of the input.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// One key and its values, in the order of the input.
+#[derive(Debug)]
 pub struct Group {
     /// The encoded key.
     pub key: Bytes,
     /// What the key was before encoding made it equal to others; of the first pair with this key.
     pub hint: Bytes,
-    /// The values, in runs.
-    pub values: Vec<Values>,
+    /// The values, to be read once.
+    pub values: Runs,
 }
 
-impl Group {
-    /// How many values it has.
-    pub fn n_values(&self) -> u64 {
-        self.values.iter().fold(0, |n, values| n.saturating_add(values.count))
-    }
-}
-
-/// A run of one key's values, encoded one behind the other.
+/// Some of one key's values, encoded one behind the other.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Values {
     /// How many values the bytes hold. The encoding may write repeated values once.
     pub count: u64,
     /// The values.
     pub bytes: Bytes,
+}
+
+/// The values of one group, run by run.
+#[derive(Debug)]
+pub struct Runs(From);
+
+#[derive(Debug)]
+enum From {
+    Memory(std::vec::IntoIter<Values>),
+    Merge(Rest),
+}
+
+impl Runs {
+    /// Values that are in memory.
+    pub fn of(values: Vec<Values>) -> Self {
+        Runs(From::Memory(values.into_iter()))
+    }
+
+    pub(crate) fn merged(rest: Rest) -> Self {
+        Runs(From::Merge(rest))
+    }
+
+    /// The next values; none after the last. Only as long as the group is the current one: afterwards none.
+    pub fn next_run(&mut self) -> Result<Option<Values>, TaskError> {
+        match &mut self.0 {
+            From::Memory(values) => Ok(values.next()),
+            From::Merge(rest) => rest.next_run(),
+        }
+    }
+
+    /// All that are left, in memory.
+    pub fn collect(&mut self) -> Result<Vec<Values>, TaskError> {
+        let mut all = Vec::new();
+        while let Some(values) = self.next_run()? {
+            all.push(values);
+        }
+        Ok(all)
+    }
 }
 
 /// Why the user's code did not do its part.

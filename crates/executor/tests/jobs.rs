@@ -1,14 +1,15 @@
 //! Whole jobs through the engine, with user code in Rust: what the master does between stages is done here.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests, their helpers too, fail by panicking")]
 
-use std::{collections::BTreeMap, convert::Infallible, sync::Arc};
+use std::{collections::BTreeMap, convert::Infallible, num::NonZeroU64, sync::Arc};
 
 use mapreduce_core::{
     AttemptId, CodeRef, Epoch, FailureKind, Incarnation, InputDescription, JobId, JobSpec, Plan, Role,
     Settings, Stage, SystemClock, TaskId,
 };
 use mapreduce_executor::{
-    Assignment, Executor, Group, Outcome, UserCode, UserFailure, keys, map::MapSink, results,
+    Assignment, Executor, Group, Outcome, Resources, TaskError, UserCode, UserFailure, keys, map::MapSink,
+    results,
 };
 use mapreduce_storage::{
     Manifest, Store, create, marker, markers, open, paths, put_file,
@@ -21,30 +22,43 @@ use tokio::runtime::{Builder, Runtime};
 const JOB: JobId = JobId(7);
 
 /// Records are words; a pair is (word, record's own first byte); a result is all values, joined.
-struct Words;
+#[derive(Clone, Copy, Default)]
+struct Words {
+    combines: bool,
+}
 
 impl UserCode for Words {
-    fn map(
-        &mut self,
-        records: &mut dyn Iterator<Item = &[u8]>,
-        sink: &mut MapSink,
-    ) -> Result<(), UserFailure> {
+    fn map(&mut self, records: &mut dyn Iterator<Item = &[u8]>, sink: &mut MapSink) -> Result<(), TaskError> {
         for record in records {
             if record == b"bad" {
                 let mut failure = UserFailure::new(FailureKind::NotAPair, "a bad record");
                 failure.record = Some("bad".to_owned());
-                return Err(failure);
+                return Err(failure.into());
             }
             let mut key = Vec::new();
             keys::put_bytes(&mut key, keys::tag::BYTES, &record[..record.len().min(1)]);
             let Ok(group) = sink.group(&key, |_| Ok::<(), Infallible>(()));
-            sink.values(group, 1).extend_from_slice(record);
+            sink.push(group, 1, record);
+            if sink.is_full() {
+                sink.spill(self)?;
+            }
         }
         Ok(())
     }
 
-    fn reduce(&mut self, group: &Group, out: &mut Vec<u8>) -> Result<(), UserFailure> {
-        group.values.iter().for_each(|values| out.extend_from_slice(&values.bytes));
+    fn combines(&self) -> bool {
+        self.combines
+    }
+
+    /// Joins the words, which is what reducing does as well.
+    fn combine(&mut self, group: Group, out: &mut Vec<u8>) -> Result<(), TaskError> {
+        self.reduce(group, out)
+    }
+
+    fn reduce(&mut self, mut group: Group, out: &mut Vec<u8>) -> Result<(), TaskError> {
+        while let Some(values) = group.values.next_run()? {
+            out.extend_from_slice(&values.bytes);
+        }
         Ok(())
     }
 }
@@ -58,9 +72,13 @@ struct World {
 impl World {
     /// A submitted job over `records`.
     fn new(records: &[Vec<u8>], n_partitions: u32) -> World {
+        World::split(records, SplitSize::Unknown, n_partitions)
+    }
+
+    fn split(records: &[Vec<u8>], size: SplitSize, n_partitions: u32) -> World {
         let runtime = Builder::new_current_thread().build().unwrap();
         let store = open("memory:///").unwrap();
-        let mut writer = SplitWriter::new(SplitSize::Unknown);
+        let mut writer = SplitWriter::new(size);
         let mut objects: Vec<_> = records.iter().filter_map(|record| writer.push(record)).collect();
         let (last, splits) = writer.finish();
         objects.extend(last);
@@ -87,12 +105,16 @@ impl World {
     }
 
     fn executor(&self) -> Executor {
-        let runtime = Builder::new_current_thread().build().unwrap();
-        let load = Box::new(|_: &JobSpec, code: &[u8]| {
+        self.executor_of(1 << 20, Words::default())
+    }
+
+    fn executor_of(&self, memory_bytes: usize, words: Words) -> Executor {
+        let load = Box::new(move |_: &JobSpec, code: &[u8]| {
             assert_eq!(code, b"code");
-            Ok(Box::new(Words) as Box<dyn UserCode>)
+            Ok(Box::new(words) as Box<dyn UserCode>)
         });
-        Executor::new(self.store.clone(), runtime, Arc::new(SystemClock::default()), load)
+        let resources = resources(&self.store, memory_bytes);
+        Executor::new(resources, Arc::new(SystemClock::default()), load)
     }
 
     fn seal(&self, stage: Stage) {
@@ -113,15 +135,20 @@ impl World {
     }
 
     fn result(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let mut merge = self.runtime.block_on(results::merge(&self.store, JOB)).unwrap();
+        let mut merge = results::merge(&resources(&self.store, 1 << 20), JOB).unwrap();
         std::iter::from_fn(|| merge.next_group().unwrap())
-            .map(|group| (group.key.to_vec(), group.values[0].bytes.to_vec()))
+            .map(|mut group| (group.key.to_vec(), group.values.collect().unwrap()[0].bytes.to_vec()))
             .collect()
     }
 
     fn exists(&self, path: &object_store::path::Path) -> bool {
         self.runtime.block_on(self.store.head(path)).is_ok()
     }
+}
+
+fn resources(store: &Store, memory_bytes: usize) -> Resources {
+    let runtime = Arc::new(Builder::new_current_thread().build().unwrap());
+    Resources { store: store.clone(), runtime, memory_bytes, scratch: std::env::temp_dir() }
 }
 
 fn assignment(task: TaskId, number: u32) -> Assignment {
@@ -151,13 +178,43 @@ proptest! {
         let records: Vec<Vec<u8>> = records.into_iter().map(String::into_bytes).collect();
         let world = World::new(&records, n_partitions);
         world.run(&mut world.executor());
-        let mut expected: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
-        for record in &records {
-            let mut key = Vec::new();
-            keys::put_bytes(&mut key, keys::tag::BYTES, &record[..1]);
-            expected.entry(key).or_default().extend_from_slice(record);
-        }
-        prop_assert_eq!(world.result(), expected.into_iter().collect::<Vec<_>>());
+        prop_assert_eq!(world.result(), reference(&records));
+    }
+
+    #[test]
+    fn neither_memory_nor_a_combiner_changes_the_result(
+        records in prop::collection::vec("[a-e][A-Z]{0,5}", 0..200),
+        n_partitions in 1..4u32,
+        memory_bytes in prop_oneof![Just(1usize), 100..3000usize, Just(1 << 20)],
+        combines: bool,
+    ) {
+        let records: Vec<Vec<u8>> = records.into_iter().map(String::into_bytes).collect();
+        let size = SplitSize::Exactly(NonZeroU64::new(70).unwrap());
+        let world = World::split(&records, size, n_partitions);
+        world.run(&mut world.executor_of(memory_bytes, Words { combines }));
+        prop_assert_eq!(world.result(), reference(&records));
+    }
+}
+
+fn reference(records: &[Vec<u8>]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut expected: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+    for record in records {
+        let mut key = Vec::new();
+        keys::put_bytes(&mut key, keys::tag::BYTES, &record[..1]);
+        expected.entry(key).or_default().extend_from_slice(record);
+    }
+    expected.into_iter().collect()
+}
+
+/// One key with more values than a chunk, a block, and the memory hold, spilled, merged and read as a stream.
+#[test]
+fn a_group_may_be_larger_than_memory() {
+    let records: Vec<Vec<u8>> =
+        (0..40_000).map(|n| format!("a{n:06}{}", "X".repeat(40)).into_bytes()).collect();
+    for (memory_bytes, combines) in [(100_000, false), (5_000, true)] {
+        let world = World::split(&records, SplitSize::Exactly(NonZeroU64::new(13_000).unwrap()), 1);
+        world.run(&mut world.executor_of(memory_bytes, Words { combines }));
+        assert_eq!(world.result(), reference(&records), "{memory_bytes} {combines}");
     }
 }
 
@@ -179,9 +236,8 @@ fn the_loser_of_a_race_deletes_its_own_data_and_nothing_else() {
     let store = world.store.clone();
     // Another attempt commits while this one maps.
     let rival = move || {
-        let runtime = Builder::new_current_thread().build().unwrap();
-        let load = Box::new(|_: &JobSpec, _: &[u8]| Ok(Box::new(Words) as Box<dyn UserCode>));
-        let mut rival = Executor::new(store.clone(), runtime, Arc::new(SystemClock::default()), load);
+        let load = Box::new(|_: &JobSpec, _: &[u8]| Ok(Box::new(Words::default()) as Box<dyn UserCode>));
+        let mut rival = Executor::new(resources(&store, 1), Arc::new(SystemClock::default()), load);
         assert_eq!(rival.run_task(&assignment(MAP, 1)), Outcome::Committed);
     };
     struct Slow<F>(F);
@@ -190,17 +246,16 @@ fn the_loser_of_a_race_deletes_its_own_data_and_nothing_else() {
             &mut self,
             records: &mut dyn Iterator<Item = &[u8]>,
             sink: &mut MapSink,
-        ) -> Result<(), UserFailure> {
+        ) -> Result<(), TaskError> {
             (self.0)();
-            Words.map(records, sink)
+            Words::default().map(records, sink)
         }
-        fn reduce(&mut self, group: &Group, out: &mut Vec<u8>) -> Result<(), UserFailure> {
-            Words.reduce(group, out)
+        fn reduce(&mut self, group: Group, out: &mut Vec<u8>) -> Result<(), TaskError> {
+            Words::default().reduce(group, out)
         }
     }
     let load = Box::new(move |_: &JobSpec, _: &[u8]| Ok(Box::new(Slow(rival.clone())) as Box<dyn UserCode>));
-    let runtime = Builder::new_current_thread().build().unwrap();
-    let mut slow = Executor::new(world.store.clone(), runtime, Arc::new(SystemClock::default()), load);
+    let mut slow = Executor::new(resources(&world.store, 1), Arc::new(SystemClock::default()), load);
     assert_eq!(slow.run_task(&assignment(MAP, 2)), Outcome::Superseded);
     let output = |number| paths::attempt_output(JOB, MAP, AttemptId { epoch: Epoch(1), number });
     assert!(world.exists(&output(1)));

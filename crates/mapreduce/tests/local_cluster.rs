@@ -119,6 +119,7 @@ async fn a_killed_client_leaves_nothing_behind() {
         slots_per_worker: 1,
         lease_ms: options.lease_ms,
         grace_ms: options.grace_ms,
+        memory_bytes_max: None,
         keep_alive: false,
         python: options.python,
         verbose: false,

@@ -73,7 +73,7 @@ impl Cluster {
     #[staticmethod]
     #[pyo3(signature = (
         directory, users, username, password, *, n_workers, n_masters, slots_per_worker, lease_ms, grace_ms,
-        keep_alive, program, python
+        memory_bytes_max, keep_alive, program, python
     ))]
     #[expect(clippy::too_many_arguments, reason = "they are the keywords of one Python call")]
     fn start(
@@ -87,6 +87,7 @@ impl Cluster {
         slots_per_worker: u32,
         lease_ms: u64,
         grace_ms: u64,
+        memory_bytes_max: Option<u64>,
         keep_alive: bool,
         program: PathBuf,
         python: PathBuf,
@@ -99,6 +100,7 @@ impl Cluster {
             slots_per_worker,
             lease_ms,
             grace_ms,
+            memory_bytes_max,
             keep_alive,
             python,
             program,

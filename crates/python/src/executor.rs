@@ -5,11 +5,12 @@ use std::{
         fd::{FromRawFd, OwnedFd},
         unix::net::UnixStream,
     },
+    path::PathBuf,
     sync::Arc,
 };
 
 use mapreduce_core::SystemClock;
-use mapreduce_executor::{Executor, frames, run};
+use mapreduce_executor::{Executor, Resources, frames, run};
 use mapreduce_rpc::{
     WIRE_VERSION,
     executor::{Exited, FromExecutor, Ready, from_executor},
@@ -48,16 +49,24 @@ fn frame(py: Python<'_>, message: from_executor::Message) -> PyResult<Bound<'_, 
 }
 
 /// Runs what the worker at the other end of the socket `fd`, which it takes over, asks for, until that says that it
-/// is enough or goes away.
+/// is enough or goes away. The engine's buffers take `memory_bytes`; what does not fit goes to the directory
+/// `scratch`.
 #[pyfunction]
-pub fn run_executor(py: Python<'_>, fd: i32, storage_url: &str) -> PyResult<()> {
+pub fn run_executor(
+    py: Python<'_>,
+    fd: i32,
+    storage_url: &str,
+    memory_bytes: usize,
+    scratch: PathBuf,
+) -> PyResult<()> {
     // SAFETY: the caller gives the descriptor up (`socket.detach`), so this is its only owner.
     let mut socket = UnixStream::from(unsafe { OwnedFd::from_raw_fd(fd) });
     py.detach(|| {
         let store = open(storage_url).map_err(|error| StorageError::new_err(error.to_string()))?;
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let load = Box::new(PythonCode::load);
-        let mut executor = Executor::new(store, runtime, Arc::new(SystemClock::default()), load);
+        let resources = Resources { store, runtime: Arc::new(runtime), memory_bytes, scratch };
+        let mut executor = Executor::new(resources, Arc::new(SystemClock::default()), load);
         run(&mut socket, &mut executor).map_err(|error| PyOSError::new_err(error.to_string()))
     })
 }

@@ -36,8 +36,18 @@ pub fn canonical_key<'py>(key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>
     call!(key.py(), "mapreduce._keys", "canonical", (key,))
 }
 
-/// The map and the reduce function of a code object.
-pub fn load_code<'py>(py: Python<'py>, code: &[u8]) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+/// What is in a code object.
+#[derive(FromPyObject)]
+pub struct Code<'py> {
+    pub map: Bound<'py, PyAny>,
+    pub combine: Option<Bound<'py, PyAny>>,
+    pub reduce: Bound<'py, PyAny>,
+    /// The reduce function wants an iterator of values instead of a list.
+    pub streams: bool,
+}
+
+/// Loads a code object.
+pub fn load_code<'py>(py: Python<'py>, code: &[u8]) -> PyResult<Code<'py>> {
     call!(py, "mapreduce._code", "load", (PyBytes::new(py, code),))?.extract()
 }
 

@@ -1,8 +1,10 @@
 //! The client's side of a job's result.
 
+use std::sync::Arc;
+
 use mapreduce_core::JobId;
-use mapreduce_executor::results;
-use mapreduce_storage::{StorageError as StoreError, open};
+use mapreduce_executor::{Resources, TaskError, results};
+use mapreduce_storage::open;
 use pyo3::{
     exceptions::PyTypeError,
     prelude::*,
@@ -16,15 +18,21 @@ use crate::{
     values,
 };
 
+/// What reading a result takes beside the result.
+const MEMORY_BYTES: usize = 64 << 20;
+
 /// The result of a job that has succeeded: the list of `(key, value)`, in the order of the keys if Python has one
 /// for them, else in the order of their encoding. Other threads run while it reads.
 pub fn collect<'py>(py: Python<'py>, storage_url: &str, job: JobId) -> PyResult<Bound<'py, PyList>> {
     let runtime = Builder::new_current_thread().build()?;
-    let store = open(storage_url).map_err(storage_error)?;
-    let mut groups = py.detach(|| runtime.block_on(results::merge(&store, job))).map_err(storage_error)?;
+    let store = open(storage_url).map_err(|error| storage_error(error.into()))?;
+    let scratch = std::env::temp_dir();
+    let resources = Resources { store, runtime: Arc::new(runtime), memory_bytes: MEMORY_BYTES, scratch };
+    let mut groups = py.detach(|| results::merge(&resources, job)).map_err(storage_error)?;
     let (pairs, mut order_is_approximate) = (PyList::empty(py), false);
-    while let Some(group) = groups.next_group().map_err(storage_error)? {
-        let [value] = group.values.as_slice() else { return Err(damaged("two results for one key")) };
+    while let Some(mut group) = groups.next_group().map_err(storage_error)? {
+        let values = group.values.collect().map_err(storage_error)?;
+        let [value] = values.as_slice() else { return Err(damaged("two results for one key")) };
         let key = keys::decode(py, &group.key, &group.hint)?;
         order_is_approximate |= keys::order_is_approximate(&group.hint);
         pairs.append((key, values::decode(py, &value.bytes)?))?;
@@ -44,6 +52,6 @@ fn sorted<'py>(pairs: &Bound<'py, PyList>) -> PyResult<Bound<'py, PyList>> {
     }
 }
 
-fn storage_error(error: StoreError) -> PyErr {
+fn storage_error(error: TaskError) -> PyErr {
     StorageError::new_err(error.to_string())
 }

@@ -2,10 +2,14 @@
 
 mod collector;
 mod failure;
+mod iterator;
 mod mapper;
 
 use mapreduce_core::{FailureKind, JobSpec};
-use mapreduce_executor::{Group, UserCode, UserFailure, map::MapSink};
+use mapreduce_executor::{
+    Group, Runs, TaskError, UserCode, UserFailure, Values,
+    map::{MapSink, Partitioner},
+};
 use pyo3::{
     exceptions::PyMemoryError,
     prelude::*,
@@ -14,10 +18,11 @@ use pyo3::{
 
 use crate::{
     keys,
-    objects::{self, StorageError},
+    objects::{self, Code, StorageError},
     values,
 };
 use collector::QuietCollector;
+use iterator::ValueIterator;
 use mapper::Mapper;
 
 /// Records in a call of the map function, unless the job says otherwise: what it makes of them stays in the
@@ -27,7 +32,10 @@ const BATCH_SIZE: usize = 200;
 /// A job's functions.
 pub struct PythonCode {
     map: Py<PyAny>,
+    combine: Option<Py<PyAny>>,
     reduce: Py<PyAny>,
+    /// The reduce function gets an iterator.
+    streams: bool,
     batch_size: usize,
 }
 
@@ -36,57 +44,115 @@ impl PythonCode {
     pub fn load(spec: &JobSpec, code: &[u8]) -> Result<Box<dyn UserCode>, UserFailure> {
         let batch_size = spec.settings.batch_size.map_or(BATCH_SIZE, |size| size.max(1) as usize);
         Python::attach(|py| {
-            let loaded = objects::load_code(py, code);
-            let (map, reduce) = loaded.map_err(|error| {
+            let Code { map, combine, reduce, streams } = objects::load_code(py, code).map_err(|error| {
                 let advice =
                     "the functions can't be loaded where the tasks run; are all modules installed there?";
                 failure::raised(py, &error, FailureKind::BadCode, advice)
             })?;
-            let code = PythonCode { map: map.unbind(), reduce: reduce.unbind(), batch_size };
-            Ok(Box::new(code) as Box<dyn UserCode>)
+            let (map, combine, reduce) = (map.unbind(), combine.map(Bound::unbind), reduce.unbind());
+            Ok(Box::new(PythonCode { map, combine, reduce, streams, batch_size }) as Box<dyn UserCode>)
         })
     }
 }
 
 impl UserCode for PythonCode {
-    fn map(
-        &mut self,
-        records: &mut dyn Iterator<Item = &[u8]>,
-        sink: &mut MapSink,
-    ) -> Result<(), UserFailure> {
+    fn map(&mut self, records: &mut dyn Iterator<Item = &[u8]>, sink: &mut MapSink) -> Result<(), TaskError> {
         Python::attach(|py| {
-            let map = self.map.bind(py);
-            let mut mapper = Mapper::new(map, sink);
+            let map = self.map.clone_ref(py).into_bound(py);
+            let mut mapper = Mapper::new(&map);
             loop {
                 let batch: Vec<&[u8]> = records.take(self.batch_size).collect();
                 if batch.is_empty() {
-                    return mapper.finish();
+                    return Ok(mapper.flush(sink)?);
                 }
-                mapper.map(&batch).map_err(|failure| mapper::blame(map, &batch, failure))?;
+                mapper.map(&batch, sink).map_err(|failure| {
+                    let scrap = MapSink::new(sink.resources(), Partitioner::Hash { n_partitions: 1 });
+                    mapper::blame(&map, &batch, failure, scrap)
+                })?;
+                if sink.is_full() {
+                    mapper.flush(sink)?;
+                    sink.spill(self)?;
+                }
             }
         })
     }
 
-    fn reduce(&mut self, group: &Group, out: &mut Vec<u8>) -> Result<(), UserFailure> {
+    fn combines(&self) -> bool {
+        self.combine.is_some()
+    }
+
+    fn combine(&mut self, group: Group, out: &mut Vec<u8>) -> Result<(), TaskError> {
+        Python::attach(|py| match &self.combine {
+            Some(combine) => {
+                let result = call(combine.bind(py), group, false, "combine_func")?;
+                Ok(values::encode_repeated(&result, 1, out)
+                    .map_err(|error| unpicklable(&result, &error, "combine_func"))?)
+            }
+            None => Err(UserFailure::new(FailureKind::BadCode, "the job has no combiner").into()),
+        })
+    }
+
+    fn reduce(&mut self, group: Group, out: &mut Vec<u8>) -> Result<(), TaskError> {
         Python::attach(|py| {
-            let _quiet = QuietCollector::new(py);
-            reduce(self.reduce.bind(py), group, out).map_err(|failure| UserFailure {
-                record: keys::decode(py, &group.key, &group.hint).and_then(|key| objects::shorten(&key)).ok(),
-                ..failure
-            })
+            let result = call(self.reduce.bind(py), group, self.streams, "reduce_func")?;
+            Ok(values::encode(&result, out).map_err(|error| unpicklable(&result, &error, "reduce_func"))?)
         })
     }
 }
 
-fn reduce(function: &Bound<'_, PyAny>, group: &Group, out: &mut Vec<u8>) -> Result<(), UserFailure> {
+/// Calls a function with the values of a group. A failure tells the key.
+fn call<'py>(
+    function: &Bound<'py, PyAny>,
+    group: Group,
+    streams: bool,
+    name: &str,
+) -> Result<Bound<'py, PyAny>, TaskError> {
     let py = function.py();
-    let values = group_values(py, group).map_err(|error| unreadable(py, &error))?;
-    let result =
-        function.call1((values,)).map_err(|error| failure::user_exception(py, &error, "reduce_func"))?;
-    values::encode(&result, out).map_err(|error| {
-        let what = format!("reduce_func returned a {}, which can't be pickled", objects::type_name(&result));
-        failure::raised(py, &error, FailureKind::BadValue, &what)
+    let Group { key, hint, values } = group;
+    let result = if streams {
+        call_with_iterator(function, values, name)
+    } else {
+        call_with_list(function, values, name)
+    };
+    result.map_err(|error| match error {
+        TaskError::User(failure) => {
+            let record = keys::decode(py, &key, &hint).and_then(|key| objects::shorten(&key)).ok();
+            UserFailure { record, ..*failure }.into()
+        }
+        error => error,
     })
+}
+
+fn call_with_list<'py>(
+    function: &Bound<'py, PyAny>,
+    mut values: Runs,
+    name: &str,
+) -> Result<Bound<'py, PyAny>, TaskError> {
+    let py = function.py();
+    let _quiet = QuietCollector::new(py);
+    let values = list_of(py, &values.collect()?).map_err(|error| unreadable(py, &error))?;
+    Ok(function.call1((values,)).map_err(|error| failure::user_exception(py, &error, name))?)
+}
+
+/// The collector is not kept quiet: the function may make any number of objects.
+fn call_with_iterator<'py>(
+    function: &Bound<'py, PyAny>,
+    values: Runs,
+    name: &str,
+) -> Result<Bound<'py, PyAny>, TaskError> {
+    let py = function.py();
+    let made = Bound::new(py, ValueIterator::new(values));
+    let iterator = made.map_err(|error| unreadable(py, &error))?;
+    let result = function.call1((&iterator,));
+    if let Some(error) = iterator.borrow_mut().end() {
+        return Err(error);
+    }
+    Ok(result.map_err(|error| failure::user_exception(py, &error, name))?)
+}
+
+fn unpicklable(result: &Bound<'_, PyAny>, error: &PyErr, name: &str) -> UserFailure {
+    let what = format!("{name} returned a {}, which can't be pickled", objects::type_name(result));
+    failure::raised(result.py(), error, FailureKind::BadValue, &what)
 }
 
 /// What was stored does not decode: damage, or a pickle that does not load.
@@ -96,11 +162,11 @@ fn unreadable(py: Python<'_>, error: &PyErr) -> UserFailure {
     failure::raised(py, error, kind, "stored records or values can't be read")
 }
 
-fn group_values<'py>(py: Python<'py>, group: &Group) -> PyResult<Bound<'py, PyList>> {
-    let n = usize::try_from(group.n_values()).map_err(|_| objects::damaged("a number of values"))?;
+fn list_of<'py>(py: Python<'py>, runs: &[Values]) -> PyResult<Bound<'py, PyList>> {
+    let n = runs.iter().fold(0u64, |n, run| n.saturating_add(run.count));
+    let n = usize::try_from(n).map_err(|_| objects::damaged("a number of values"))?;
     check_memory(n)?;
-    let mut values =
-        Unrolled { py, runs: group.values.iter(), rest: &[], current: None, left: n, error: None };
+    let mut values = Unrolled { py, runs: runs.iter(), rest: &[], current: None, left: n, error: None };
     let list = PyList::new(py, &mut values)?;
     match values.error {
         None if values.rest.is_empty() => Ok(list),
@@ -121,7 +187,7 @@ fn check_memory(n: usize) -> PyResult<()> {
 /// The values of a group, one by one: a run of one value is many references to one object.
 struct Unrolled<'a, 'py> {
     py: Python<'py>,
-    runs: std::slice::Iter<'a, mapreduce_executor::Values>,
+    runs: std::slice::Iter<'a, Values>,
     rest: &'a [u8],
     current: Option<(Bound<'py, PyAny>, u64)>,
     left: usize,

@@ -83,10 +83,6 @@ impl StorageError {
         StorageError::Damaged { path: path.to_string(), why: why.to_string() }
     }
 
-    pub(crate) fn not_found(path: &Path) -> Self {
-        StorageError::NotFound { path: path.to_string() }
-    }
-
     /// What `source`, which the store said about `path`, means for the caller.
     pub(crate) fn of(path: &Path, source: object_store::Error) -> Self {
         let path = path.to_string();

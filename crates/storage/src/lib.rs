@@ -17,6 +17,7 @@ mod object;
 pub mod paths;
 pub mod splits;
 mod store;
+mod upload;
 pub mod view;
 
 pub use error::StorageError;
@@ -26,3 +27,4 @@ pub use manifest::{Manifest, ManifestEntry, MissingMarker};
 pub use marker::{Commit, Marker, commit, marker, markers};
 pub use object::{Created, FileRef, create, put_file, read, read_bytes, read_range};
 pub use store::{Store, make_job_dirs, open};
+pub use upload::FileUpload;

@@ -8,7 +8,7 @@ use mapreduce_core::Persisted;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, path::Path};
 use serde::{Deserialize, Serialize};
 
-use crate::{StorageError, Store, paths};
+use crate::{FileUpload, StorageError, Store};
 
 /// Objects read at one time. Local reads are short and remote reads mostly wait.
 const READS_AT_ONCE: usize = 64;
@@ -18,18 +18,12 @@ const CREATE_TRIES: u32 = 3;
 /// A file as its writer left it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRef {
-    /// Its name below the job's directory; see [`paths::in_job`].
+    /// Its name below the job's directory; see [`in_job`](crate::paths::in_job).
     pub path: String,
     /// Its length in bytes.
     pub length: u64,
     /// CRC-32C of its bytes.
     pub crc32c: u32,
-}
-
-impl FileRef {
-    fn of(path: &Path, bytes: &[u8]) -> FileRef {
-        FileRef { path: paths::below_job(path), length: bytes.len() as u64, crc32c: crc32c::crc32c(bytes) }
-    }
 }
 
 /// What became of a create.
@@ -66,17 +60,11 @@ pub async fn create<T: Persisted>(store: &Store, path: &Path, record: &T) -> Res
     }
 }
 
-/// Writes data, durably, and reads it back: the marker that names it must not name what is not there (I4).
-/// `path` is below a job's directory; it must be the caller's own, such as its attempt's.
+/// Writes data, durably, and reads it back; see [`FileUpload`].
 pub async fn put_file(store: &Store, path: &Path, bytes: Bytes) -> Result<FileRef, StorageError> {
-    let wrote = FileRef::of(path, &bytes);
-    store.put(path, bytes.into()).await.map_err(|error| StorageError::of(path, error))?;
-    let read = read_bytes(store, path).await?.ok_or_else(|| StorageError::not_found(path))?;
-    let found = FileRef::of(path, &read);
-    if found != wrote {
-        return Err(StorageError::Mismatch { path: path.to_string(), wrote, found });
-    }
-    Ok(wrote)
+    let mut upload = FileUpload::new(store.clone(), path.clone());
+    upload.write(&bytes).await?;
+    upload.finish().await
 }
 
 /// Exactly these bytes of an object. One that ends before is damaged.

@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
-use crate::{WorkerError, WorkerOptions};
+use crate::{WorkerError, WorkerOptions, memory::buffer_bytes};
 
 /// Largest frame: a failure with its traceback and exception.
 const FRAME_BYTES_MAX: usize = 64 << 20;
@@ -83,7 +83,11 @@ fn command(options: &WorkerOptions, socket: StdStream) -> Command {
     let mut command = Command::new(program);
     command.args(args).args(["--storage", &options.storage]);
     command.args(["--parent", &std::process::id().to_string()]);
-    command.args(["--memory-bytes-max", &options.memory_bytes_max.to_string()]);
+    if let Some(bytes) = options.memory_bytes_max {
+        command.args(["--memory-bytes-max", &bytes.to_string()]);
+    }
+    let buffer_bytes = buffer_bytes(options.memory_bytes_max, options.n_slots);
+    command.args(["--buffer-bytes", &buffer_bytes.to_string()]).arg("--scratch").arg(&options.scratch);
     // Passwords and settings of the cluster are none of the user code's business.
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MAPREDUCE_"))
     {

@@ -6,10 +6,11 @@
 pub mod agent;
 mod executor;
 mod link;
+mod memory;
 mod shell;
 mod slot;
 
-use std::{future::Future, io, pin::pin, time::Duration};
+use std::{future::Future, io, path::PathBuf, pin::pin, time::Duration};
 
 use mapreduce_coordination::{CoordinationError, records::RecordError};
 use mapreduce_storage::StorageError;
@@ -27,8 +28,10 @@ pub struct WorkerOptions {
     pub n_slots: u32,
     /// The command line of a slot's warmed process.
     pub executor: Vec<String>,
-    /// Most memory one executor may take; 0: no limit.
-    pub memory_bytes_max: u64,
+    /// Most memory one executor may take, in bytes; none: no limit but the machine's, which the slots share.
+    pub memory_bytes_max: Option<u64>,
+    /// A directory on a local disk for what does not fit into memory; made if absent.
+    pub scratch: PathBuf,
     /// How long running tasks may go on after the worker was told to go.
     pub grace: Duration,
     /// How long the worker may be silent before it is taken for dead.

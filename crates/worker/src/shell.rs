@@ -66,6 +66,10 @@ pub(crate) async fn live(
     let worker = Incarnation::new(Role::Worker, random);
     let session = SessionOptions { incarnation: worker.clone(), lease: options.lease, watch_others: false };
     let coordinator = mapreduce_coordination::open(&options.coordination, Some(session))?;
+    std::fs::create_dir_all(&options.scratch).map_err(|source| WorkerError::System {
+        what: "the directory for scratch files can't be made",
+        source,
+    })?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let (inputs, received) = unbounded_channel();
     let shared = Arc::new(Shared {

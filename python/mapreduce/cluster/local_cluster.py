@@ -6,9 +6,9 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from mapreduce import _arguments, _native
 from mapreduce._program import find_program
@@ -48,6 +48,9 @@ class LocalCluster:
         lease_ms: After how many milliseconds of silence a process is taken for dead. A killed process is noticed
             at once; this is for stopped ones.
         grace_ms: For how many milliseconds tasks may go on running on a worker that is scaled away.
+        memory_bytes_max: Most memory that the process of one task may take, in bytes; more is a MemoryError there.
+            None for no limit but the machine's. The engine's own buffers take a quarter of it; what does not fit
+            goes to the disk.
 
     Raises:
         InvalidArgumentError: An argument can't work; the message names it.
@@ -71,6 +74,7 @@ class LocalCluster:
         slots_per_worker: int = 1,
         lease_ms: int = 2000,
         grace_ms: int = 10_000,
+        memory_bytes_max: int | None = None,
     ) -> None:
         _arguments.auth(auth)
         _arguments.flag("initialize", initialize)
@@ -82,6 +86,7 @@ class LocalCluster:
         _arguments.count("slots_per_worker", slots_per_worker, least=1)
         _arguments.count("lease_ms", lease_ms, least=100)
         _arguments.count("grace_ms", grace_ms, least=0)
+        _arguments.count_or_none("memory_bytes_max", memory_bytes_max, least=64 << 20, most=1 << 60)
         login = auth._login()
         if initialize:
             if not self._owned:
@@ -94,6 +99,7 @@ class LocalCluster:
                 slots_per_worker=slots_per_worker,
                 lease_ms=lease_ms,
                 grace_ms=grace_ms,
+                memory_bytes_max=memory_bytes_max,
                 keep_alive=keep_alive,
                 program=find_program(),
                 python=sys.executable,
@@ -133,9 +139,11 @@ class LocalCluster:
         self,
         data: Iterable[Record],
         map_func: Callable[[list[Record]], Iterable[tuple[Any, Any]]],
-        reduce_func: Callable[[list[Any]], Any],
+        reduce_func: Callable[[list[Any]], Any] | Callable[[Iterator[Any]], Any],
         requested_n_workers: int | None = None,
         *,
+        combine_func: Callable[[list[Any]], Any] | None = None,
+        values: Literal["list", "iterator"] | None = None,
         n_partitions: int | None = None,
         batch_size: int | None = None,
         split_records: int | None = None,
@@ -154,6 +162,11 @@ class LocalCluster:
             map_func: Gets a list of records, returns or yields ``(key, value)`` pairs.
             reduce_func: Gets the list of all values of one key, returns anything that can be pickled.
             requested_n_workers: Most workers that may serve the job at one time; None for as many as there are.
+            combine_func: Gets a list of some values of one key, returns one value that stands for them, such as
+                ``sum``. What it returns is combined again, and reduced in the end. It saves the way of all values
+                from the map tasks to the reduce tasks.
+            values: Whether ``reduce_func`` gets a ``list`` of the values or an ``iterator``, with which one key may
+                have more values than fit into memory; None: an iterator if that is how its parameter is annotated.
             n_partitions: Reduce tasks; None for a number that suits the size of the data.
             batch_size: Records in one call of ``map_func``; None for a number that suits the cache.
             split_records: Records in one map task; None for a size that takes about a second or less.
@@ -185,7 +198,10 @@ class LocalCluster:
         }
         split_records = _arguments.count_or_none("split_records", split_records, least=1)
         records = _arguments.records("data", data)
-        code = _code.dump(map_func, reduce_func)
+        if values is not None:
+            _arguments.one_of("values", values, ("list", "iterator"))
+        streams = _code.wants_iterator(reduce_func) if values is None else values == "iterator"
+        code = _code.dump(map_func, reduce_func, combine_func, streams=streams)
         self._client.check_process()
 
         def upload(job_id: str, is_cancelled: Callable[[], bool]) -> bytes:

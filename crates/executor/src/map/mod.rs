@@ -1,6 +1,9 @@
-//! The map side: pairs are grouped by key as they come, and written as one file, partition by partition in
-//! key order.
+//! The map side: pairs come in, in any order, and go out as one file, sorted and grouped within each partition.
 
+mod output;
+mod partitioner;
+mod runs;
 mod sink;
 
+pub use partitioner::Partitioner;
 pub use sink::{GroupId, MapSink};

@@ -1,10 +1,18 @@
-//! Groups the pairs of one map task in memory.
+//! Groups the pairs of one map task: in memory, and on the local disk when the memory is full.
 
-use bytes::Bytes;
+use std::collections::HashMap;
+
 use hashbrown::{HashTable, hash_table::Entry};
+use mapreduce_storage::FileRef;
+use object_store::path::Path;
+use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::shuffle::FileWriter;
+use super::{Partitioner, output::Output, runs};
+use crate::{
+    Resources, TaskError, UserCode, Values,
+    shuffle::{Append, FileWriter, Run, Spilled, Stored},
+};
 
 /// A key that the sink knows, by number: from 0, in the order of first appearance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -17,35 +25,57 @@ impl GroupId {
     }
 }
 
+/// Values of one key are set aside when they have taken so many bytes, so that no entry is much longer.
+const CHUNK_BYTES: usize = 64 << 10;
+/// What a group takes beside its key, hint and values: itself, and its place in the table.
+const GROUP_BYTES: usize = size_of::<KeyGroup>() + 8;
+
 /// Takes the pairs of one map task.
 #[derive(Debug)]
 pub struct MapSink {
-    n_partitions: u32,
+    resources: Resources,
+    partitioner: Partitioner,
     /// Groups by their keys' hashes.
     table: HashTable<GroupId>,
     groups: Vec<KeyGroup>,
     /// Every group's key and hint, one behind the other.
     keys: Vec<u8>,
+    /// Values of groups that have many.
+    set_aside: HashMap<u32, Vec<Values>>,
+    value_bytes: usize,
+    n_values: u64,
+    spilled: Vec<Run>,
 }
 
 #[derive(Debug)]
 struct KeyGroup {
     hash: u64,
     /// Where the key starts in `keys`, where the hint starts, and where that ends.
-    key: usize,
-    hint: usize,
-    end: usize,
+    key: u32,
+    hint: u32,
+    end: u32,
+    partition: u32,
     count: u64,
-    values: Vec<u8>,
+    values: SmallVec<[u8; 16]>,
 }
 
 impl MapSink {
-    /// An empty sink for a job with so many partitions.
-    pub fn new(n_partitions: u32) -> Self {
-        MapSink { n_partitions, table: HashTable::new(), groups: Vec::new(), keys: Vec::new() }
+    /// An empty sink.
+    pub fn new(resources: &Resources, partitioner: Partitioner) -> Self {
+        MapSink {
+            resources: resources.clone(),
+            partitioner,
+            table: HashTable::new(),
+            groups: Vec::new(),
+            keys: Vec::new(),
+            set_aside: HashMap::new(),
+            value_bytes: 0,
+            n_values: 0,
+            spilled: Vec::new(),
+        }
     }
 
-    /// The group of `key`. `put_hint` is asked when the key is new.
+    /// The group of `key`. `put_hint` is asked when the key is new. Valid until the sink is spilled.
     pub fn group<E>(
         &mut self,
         key: &[u8],
@@ -55,7 +85,7 @@ impl MapSink {
         let (groups, keys) = (&self.groups, &self.keys);
         let is_it = |id: &GroupId| {
             let group = &groups[id.index()];
-            group.hash == hash && keys[group.key..group.hint] == *key
+            group.hash == hash && keys[group.key as usize..group.hint as usize] == *key
         };
         match self.table.entry(hash, is_it, |id| groups[id.index()].hash) {
             Entry::Occupied(entry) => Ok(*entry.get()),
@@ -67,21 +97,40 @@ impl MapSink {
                     self.keys.truncate(start);
                     return Err(error);
                 }
-                // A split of four billion different keys would not fit into any memory.
+                // A sink is full long before it has four billion groups or four gigabytes of keys.
                 let id = GroupId(self.groups.len() as u32);
                 entry.insert(id);
-                let end = self.keys.len();
-                self.groups.push(KeyGroup { hash, key: start, hint, end, count: 0, values: Vec::new() });
+                self.groups.push(KeyGroup {
+                    hash,
+                    key: start as u32,
+                    hint: hint as u32,
+                    end: self.keys.len() as u32,
+                    partition: self.partitioner.partition(key, hash),
+                    count: 0,
+                    values: SmallVec::new(),
+                });
                 Ok(id)
             }
         }
     }
 
-    /// The place for `n` more values of a group: append their encoding.
-    pub fn values(&mut self, group: GroupId, n: u64) -> &mut Vec<u8> {
-        let group = &mut self.groups[group.index()];
+    /// Puts a group that has just been made into another partition than its key's; one there is not is the last.
+    pub fn set_partition(&mut self, group: GroupId, partition: u32) {
+        self.groups[group.index()].partition = partition.min(self.partitioner.n_partitions() - 1);
+    }
+
+    /// Adds `n` values to a group, which are encoded as `encoded`.
+    pub fn push(&mut self, id: GroupId, n: u64, encoded: &[u8]) {
+        self.n_values += n;
+        self.value_bytes += encoded.len();
+        let group = &mut self.groups[id.index()];
+        if group.values.len() >= CHUNK_BYTES {
+            let bytes = std::mem::take(&mut group.values).into_vec().into();
+            let count = std::mem::take(&mut group.count);
+            self.set_aside.entry(id.0).or_default().push(Values { count, bytes });
+        }
         group.count += n;
-        &mut group.values
+        group.values.extend_from_slice(encoded);
     }
 
     /// All groups, in the order of first appearance.
@@ -89,27 +138,88 @@ impl MapSink {
         (0..self.groups.len() as u32).map(GroupId)
     }
 
-    /// How many values there are.
+    /// How many values came in.
     pub fn n_values(&self) -> u64 {
-        self.groups.iter().map(|group| group.count).sum()
+        self.n_values
     }
 
-    /// The whole file of map output.
-    pub fn into_file(self) -> Bytes {
-        let partition = |group: &KeyGroup| (group.hash % u64::from(self.n_partitions.max(1))) as u32;
-        let key = |group: &KeyGroup| &self.keys[group.key..group.hint];
-        let mut order: Vec<&KeyGroup> = self.groups.iter().collect();
-        order.sort_unstable_by(|a, b| partition(a).cmp(&partition(b)).then_with(|| key(a).cmp(key(b))));
-        let mut file = FileWriter::new();
-        for group in order {
-            while file.partition() < partition(group) {
-                file.end_partition();
-            }
-            file.push(key(group), &self.keys[group.hint..group.end], group.count, &group.values);
+    /// Whether it has taken its share of the memory. It may take more; but it is better spilled first.
+    pub fn is_full(&self) -> bool {
+        let bytes = self.value_bytes + self.keys.len() + self.groups.len() * GROUP_BYTES;
+        bytes > self.resources.memory_bytes || self.keys.len() > u32::MAX as usize / 2
+    }
+
+    /// Writes all groups to the local disk, and forgets them.
+    pub fn spill(&mut self, code: &mut dyn UserCode) -> Result<(), TaskError> {
+        if self.groups.is_empty() {
+            return Ok(());
         }
-        while file.partition() < self.n_partitions {
-            file.end_partition();
+        let mut file = FileWriter::new(Spilled::new(&self.resources)?);
+        self.drain(&mut Output::new(&mut file, code))?;
+        file.advance_to(self.partitioner.n_partitions())?;
+        self.spilled.push(file.into_run());
+        Ok(())
+    }
+
+    /// Writes the whole file of map output.
+    pub fn finish(mut self, code: &mut dyn UserCode, path: Path) -> Result<FileRef, TaskError> {
+        let mut file = FileWriter::new(Stored::new(&self.resources, path));
+        if self.spilled.is_empty() {
+            self.drain(&mut Output::new(&mut file, code))?;
+        } else {
+            self.spill(code)?;
+            let runs = std::mem::take(&mut self.spilled);
+            let n_partitions = self.partitioner.n_partitions();
+            runs::merge(&runs, n_partitions, &self.resources, &mut Output::new(&mut file, code))?;
         }
-        file.finish()
+        file.advance_to(self.partitioner.n_partitions())?;
+        file.finish()?.finish()
+    }
+
+    /// Hands over all groups, partition by partition, in the order of their keys.
+    fn drain<W: Append>(&mut self, output: &mut Output<'_, W>) -> Result<(), TaskError> {
+        let mut set_aside = std::mem::take(&mut self.set_aside);
+        let order = self.order();
+        for (_, _, n) in order {
+            let group = &self.groups[n as usize];
+            let key = &self.keys[group.key as usize..group.hint as usize];
+            let hint = &self.keys[group.hint as usize..group.end as usize];
+            output.advance_to(group.partition)?;
+            output.push(key, hint, set_aside.remove(&n).unwrap_or_default(), (group.count, &group.values))?;
+        }
+        self.clear();
+        Ok(())
+    }
+
+    /// Forgets what is in memory.
+    pub fn clear(&mut self) {
+        self.table.clear();
+        self.groups.clear();
+        self.keys.clear();
+        self.set_aside.clear();
+        self.value_bytes = 0;
+    }
+
+    /// What it may use.
+    pub fn resources(&self) -> &Resources {
+        &self.resources
+    }
+
+    /// Partition and first bytes of the key of each group, which decide almost always, and its number: sorted.
+    fn order(&self) -> Vec<(u32, u64, u32)> {
+        let key = |n: u32| {
+            let group = &self.groups[n as usize];
+            &self.keys[group.key as usize..group.hint as usize]
+        };
+        let first_bytes = |key: &[u8]| {
+            let mut first = [0; 8];
+            let n = key.len().min(8);
+            first[..n].copy_from_slice(&key[..n]);
+            u64::from_be_bytes(first)
+        };
+        let numbered = (0..).zip(&self.groups).map(|(n, group)| (group.partition, first_bytes(key(n)), n));
+        let mut order: Vec<_> = numbered.collect();
+        order.sort_unstable_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)).then_with(|| key(a.2).cmp(key(b.2))));
+        order
     }
 }

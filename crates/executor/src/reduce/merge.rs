@@ -3,30 +3,60 @@
 use std::{
     cmp::{Ordering, Reverse},
     collections::{BinaryHeap, binary_heap::PeekMut},
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use mapreduce_storage::StorageError;
+use bytes::Bytes;
 
-use crate::{Group, shuffle::Entries};
+use crate::{
+    Group, Resources, Runs, TaskError, Values,
+    shuffle::{BLOCK_BYTES, Entries, Entry, FileWriter, Spilled},
+};
+
+/// What an input holds in memory: a part of what is stored, and a block that is decoded, or two.
+const INPUT_BYTES: usize = 3 * BLOCK_BYTES;
+/// Inputs that are merged at one time, however small the memory or large.
+const INPUTS_MIN: usize = 2;
+const INPUTS_MAX: usize = 1000;
+
+/// How many inputs can be merged at one time within `memory_bytes`, and how much of each is read at a time.
+pub fn fan_in(memory_bytes: usize, n_inputs: usize) -> (usize, u64) {
+    let n = (memory_bytes / INPUT_BYTES).clamp(INPUTS_MIN, INPUTS_MAX);
+    let each = memory_bytes / n_inputs.clamp(1, n) / 2;
+    (n, each.clamp(BLOCK_BYTES, 16 * BLOCK_BYTES) as u64)
+}
 
 /// Merges partitions, sorted by key, into one sequence of groups. Values of equal keys follow each other in the
 /// order of the inputs, and the first input with a key gives the hint: so a result does not depend on timing.
+///
+/// A group is handed out with its first values; the rest is read when it is asked for, so it may be larger than
+/// memory.
 #[derive(Debug)]
-pub struct Merge {
+pub struct Merge(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
     inputs: Vec<Entries>,
     /// The next entry of every input that has one.
     heads: BinaryHeap<Reverse<Head>>,
+    /// The group that was handed out last, counted from 1, and its key.
+    group: u64,
+    key: Bytes,
+    /// Its values that were taken off the heads already.
+    taken: Option<Values>,
+    /// Values that were handed out, or skipped.
+    n_values: u64,
 }
 
 #[derive(Debug)]
 struct Head {
-    group: Group,
+    entry: Entry,
     input: usize,
 }
 
 impl Ord for Head {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.group.key.cmp(&other.group.key).then(self.input.cmp(&other.input))
+        self.entry.key.cmp(&other.entry.key).then(self.input.cmp(&other.input))
     }
 }
 impl PartialOrd for Head {
@@ -42,44 +72,98 @@ impl PartialEq for Head {
 impl Eq for Head {}
 
 impl Merge {
-    /// Merges `inputs`, in this order.
-    pub fn new(inputs: Vec<Entries>) -> Result<Self, StorageError> {
-        let mut merge = Merge { inputs, heads: BinaryHeap::new() };
-        for input in 0..merge.inputs.len() {
-            if let Some(group) = merge.read(input)? {
-                merge.heads.push(Reverse(Head { group, input }));
+    /// Merges `inputs`, in this order. If they are too many for the memory, they are merged to fewer first, on
+    /// the local disk.
+    pub fn new(mut inputs: Vec<Entries>, resources: &Resources) -> Result<Self, TaskError> {
+        let (most, part_bytes) = fan_in(resources.memory_bytes, inputs.len());
+        while inputs.len() > most {
+            let mut fewer = Vec::with_capacity(inputs.len().div_ceil(most));
+            let mut rest = inputs.into_iter().peekable();
+            while rest.peek().is_some() {
+                let some = Merge::of(rest.by_ref().take(most).collect())?;
+                fewer.push(some.spill(resources)?.partition(resources, 0, part_bytes));
             }
+            inputs = fewer;
         }
-        Ok(merge)
+        Merge::of(inputs)
     }
 
-    /// The next group; none after the last.
-    pub fn next_group(&mut self) -> Result<Option<Group>, StorageError> {
-        let Some(mut group) = self.pop()? else { return Ok(None) };
-        while self.heads.peek().is_some_and(|Reverse(head)| head.group.key == group.key) {
-            if let Some(more) = self.pop()? {
-                group.values.extend(more.values);
+    fn of(inputs: Vec<Entries>) -> Result<Self, TaskError> {
+        let heads = BinaryHeap::with_capacity(inputs.len());
+        let mut state = State { inputs, heads, group: 0, key: Bytes::new(), taken: None, n_values: 0 };
+        for input in 0..state.inputs.len() {
+            if let Some(entry) = state.inputs[input].next_entry()? {
+                state.heads.push(Reverse(Head { entry, input }));
             }
         }
-        Ok(Some(group))
+        Ok(Merge(Arc::new(Mutex::new(state))))
+    }
+
+    /// The next group; none after the last. What nobody took of the one before is skipped.
+    pub fn next_group(&mut self) -> Result<Option<Group>, TaskError> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while state.next_values()?.is_some() {}
+        let Some(Entry { key, hint, values }) = state.pop()? else { return Ok(None) };
+        state.group += 1;
+        state.key = key.clone();
+        state.taken = Some(values);
+        let rest = Rest { state: self.0.clone(), group: state.group };
+        Ok(Some(Group { key, hint, values: Runs::merged(rest) }))
+    }
+
+    /// How many values there were in the groups before the current one, and in that as far as it was read.
+    pub fn n_values(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).n_values
+    }
+
+    /// Writes all of it to the local disk, as one partition.
+    fn spill(mut self, resources: &Resources) -> Result<crate::shuffle::Run, TaskError> {
+        let mut file = FileWriter::new(Spilled::new(resources)?);
+        while let Some(mut group) = self.next_group()? {
+            while let Some(Values { count, bytes }) = group.values.next_run()? {
+                file.push(&group.key, &group.hint, count, &bytes)?;
+            }
+        }
+        file.end_partition()?;
+        Ok(file.into_run())
+    }
+}
+
+/// The values of a group that nobody has asked for yet.
+#[derive(Debug)]
+pub struct Rest {
+    state: Arc<Mutex<State>>,
+    group: u64,
+}
+
+impl Rest {
+    /// The next ones; none after the last, and none when the merge has gone on to the next group.
+    pub(crate) fn next_run(&mut self) -> Result<Option<Values>, TaskError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.group == self.group { state.next_values() } else { Ok(None) }
+    }
+}
+
+impl State {
+    /// The next values of the current group.
+    fn next_values(&mut self) -> Result<Option<Values>, TaskError> {
+        let same =
+            self.group > 0 && self.heads.peek().is_some_and(|Reverse(head)| head.entry.key == self.key);
+        let next = match self.taken.take() {
+            None if same => self.pop()?.map(|entry| entry.values),
+            taken => taken,
+        };
+        self.n_values += next.as_ref().map_or(0, |values| values.count);
+        Ok(next)
     }
 
     /// Takes the first entry, and puts its input's next one in its place.
-    fn pop(&mut self) -> Result<Option<Group>, StorageError> {
-        let Some(Reverse(Head { input, .. })) = self.heads.peek() else { return Ok(None) };
-        let next = self.read(*input)?;
+    fn pop(&mut self) -> Result<Option<Entry>, TaskError> {
         let Some(mut first) = self.heads.peek_mut() else { return Ok(None) };
+        let next = self.inputs[first.0.input].next_entry()?;
         Ok(Some(match next {
-            Some(next) => std::mem::replace(&mut first.0.group, next),
-            None => PeekMut::pop(first).0.group,
+            Some(next) => std::mem::replace(&mut first.0.entry, next),
+            None => PeekMut::pop(first).0.entry,
         }))
-    }
-
-    fn read(&mut self, input: usize) -> Result<Option<Group>, StorageError> {
-        let entries = &mut self.inputs[input];
-        entries.next_entry().map_err(|error| StorageError::Damaged {
-            path: entries.path().to_owned(),
-            why: error.to_string(),
-        })
     }
 }

@@ -2,4 +2,4 @@
 
 mod merge;
 
-pub use merge::Merge;
+pub use merge::{Merge, Rest, fan_in};

@@ -5,7 +5,7 @@ use mapreduce_storage::block::{BLOCK_BYTES_MAX, decode_block, encode_block};
 use super::FormatError;
 use crate::varint;
 
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 pub(super) const FOOTER_BYTES: usize = 16;
 const MAGIC: [u8; 4] = *b"MRSF";
 

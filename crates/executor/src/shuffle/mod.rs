@@ -9,19 +9,25 @@
 //! footer    = length of the index: u32 | version: u32 | crc32c of both: u32 | "MRSF"       (little endian)
 //! ```
 //!
-//! The keys of a partition ascend, each once. Whatever the footer, the index or an entry says is checked before
+//! The keys of a partition never descend; a key with many values has several entries, so that no entry is much
+//! longer than a block unless a value is. Whatever the footer, the index or an entry says is checked before
 //! it is believed: a damaged file is an error and never a wrong result.
 
+mod append;
 mod entries;
 mod fetch;
 mod index;
+mod source;
 #[cfg(test)]
 mod tests;
 mod writer;
 
-pub use entries::Entries;
+pub(crate) use append::Spilled;
+pub use append::{Append, Stored};
+pub use entries::{Entries, Entry};
 pub use fetch::{fetch_file, fetch_partition};
 pub use writer::FileWriter;
+pub(crate) use writer::{BLOCK_BYTES, Run};
 
 /// What is wrong with a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -1,15 +1,18 @@
 //! The file format, written and read back, whole and damaged.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use mapreduce_core::{AttemptId, Epoch, JobId, Stage, TaskId};
-use mapreduce_storage::{FileRef, StorageError, Store, open, paths, put_file};
+use mapreduce_storage::{FileRef, open, paths, put_file};
 use proptest::prelude::*;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 
 use super::*;
-use crate::{Group, Values, reduce::Merge};
+use crate::{Resources, TaskError, Values, reduce::Merge};
+
+/// Small parts, so that most partitions take several reads.
+const PART_BYTES: u64 = 1000;
 
 const JOB: JobId = JobId(1);
 
@@ -39,51 +42,62 @@ fn noise(seed: u64, n: usize) -> Vec<u8> {
 }
 
 fn write(partitions: &[Partition]) -> Bytes {
-    let mut file = FileWriter::new();
+    let mut file = FileWriter::new(Vec::new());
     for partition in partitions {
         for (key, (hint, count, values)) in partition {
-            file.push(key, hint, *count, values);
+            file.push(key, hint, *count, values).unwrap();
         }
-        file.end_partition();
+        file.end_partition().unwrap();
     }
-    file.finish()
+    file.finish().unwrap().into()
 }
 
-fn entry(key: &[u8], (hint, count, values): &(Vec<u8>, u64, Vec<u8>)) -> Group {
-    let values = vec![Values { count: *count, bytes: Bytes::copy_from_slice(values) }];
-    Group { key: Bytes::copy_from_slice(key), hint: Bytes::copy_from_slice(hint), values }
+fn entry(key: &[u8], (hint, count, values): &(Vec<u8>, u64, Vec<u8>)) -> Entry {
+    let values = Values { count: *count, bytes: Bytes::copy_from_slice(values) };
+    Entry { key: Bytes::copy_from_slice(key), hint: Bytes::copy_from_slice(hint), values }
 }
 
-fn entries(partition: &Partition) -> Vec<Group> {
+fn entries(partition: &Partition) -> Vec<Entry> {
     partition.iter().map(|(key, rest)| entry(key, rest)).collect()
 }
 
-struct Disk {
-    runtime: Runtime,
-    store: Store,
-}
+struct Disk(Resources);
 
 impl Disk {
     fn new() -> Disk {
-        let runtime = Builder::new_current_thread().build().unwrap();
-        Disk { runtime, store: open("memory:///").unwrap() }
+        let runtime = Arc::new(Builder::new_current_thread().build().unwrap());
+        let (store, scratch) = (open("memory:///").unwrap(), std::env::temp_dir());
+        Disk(Resources { store, runtime, memory_bytes: 1, scratch })
     }
 
     fn put(&self, bytes: Bytes) -> FileRef {
         let (task, attempt) =
             (TaskId { stage: Stage::Map, index: 0 }, AttemptId { epoch: Epoch(1), number: 1 });
         let path = paths::attempt_output(JOB, task, attempt);
-        self.runtime.block_on(put_file(&self.store, &path, bytes)).unwrap()
+        self.0.wait(put_file(&self.0.store, &path, bytes)).unwrap()
     }
 
-    fn read(&self, file: &FileRef) -> Result<Vec<Vec<Group>>, StorageError> {
-        self.runtime.block_on(fetch_file(&self.store, JOB, file))?.into_iter().map(drain).collect()
+    fn open(&self, file: &FileRef) -> Result<Vec<Entries>, TaskError> {
+        Ok(self.0.wait(fetch_file(&self.0, JOB, file, PART_BYTES))?)
+    }
+
+    fn read(&self, file: &FileRef) -> Result<Vec<Vec<Entry>>, TaskError> {
+        self.open(file)?.into_iter().map(drain).collect()
     }
 }
 
-fn drain(entries: Entries) -> Result<Vec<Group>, StorageError> {
-    let mut merge = Merge::new(vec![entries])?;
-    std::iter::from_fn(|| merge.next_group().transpose()).collect()
+fn drain(mut entries: Entries) -> Result<Vec<Entry>, TaskError> {
+    std::iter::from_fn(|| entries.next_entry().transpose()).collect()
+}
+
+/// Key, hint, and all values of a key.
+type Merged = (Vec<u8>, Vec<u8>, Vec<Values>);
+
+fn merged(inputs: Vec<Entries>, disk: &Disk) -> Vec<Merged> {
+    let mut merge = Merge::new(inputs, &disk.0).unwrap();
+    std::iter::from_fn(|| merge.next_group().unwrap())
+        .map(|mut group| (group.key.to_vec(), group.hint.to_vec(), group.values.collect().unwrap()))
+        .collect()
 }
 
 proptest! {
@@ -96,11 +110,11 @@ proptest! {
         let expected: Vec<_> = partitions.iter().map(entries).collect();
         prop_assert_eq!(disk.read(&file).unwrap(), expected);
         for (n, partition) in (0..).zip(&partitions) {
-            let found = disk.runtime.block_on(fetch_partition(&disk.store, JOB, &file, n)).unwrap();
+            let found = disk.0.wait(fetch_partition(&disk.0, JOB, &file, n, PART_BYTES)).unwrap();
             prop_assert_eq!(drain(found).unwrap(), entries(partition));
         }
         let beyond = partitions.len() as u32;
-        prop_assert!(disk.runtime.block_on(fetch_partition(&disk.store, JOB, &file, beyond)).is_err());
+        prop_assert!(disk.0.wait(fetch_partition(&disk.0, JOB, &file, beyond, PART_BYTES)).is_err());
     }
 
     #[test]
@@ -124,32 +138,51 @@ proptest! {
     fn merging_joins_the_values_of_a_key_in_the_order_of_the_inputs(inputs in prop::collection::vec(partitions(), 0..5)) {
         let disk = Disk::new();
         let inputs: Vec<Partition> = inputs.into_iter().filter_map(|mut partitions| partitions.pop()).collect();
-        let mut expected: BTreeMap<Vec<u8>, Group> = BTreeMap::new();
+        let mut expected: BTreeMap<Vec<u8>, Merged> = BTreeMap::new();
         for (key, rest) in inputs.iter().flatten() {
             let found = entry(key, rest);
-            match expected.get_mut(key) {
-                Some(group) => group.values.extend(found.values),
-                None => drop(expected.insert(key.clone(), found)),
-            }
+            let merged = || (key.clone(), rest.0.clone(), vec![]);
+            expected.entry(key.clone()).or_insert_with(merged).2.push(found.values);
         }
-        let opened = inputs.iter().flat_map(|input| {
-            let file = disk.put(write(std::slice::from_ref(input)));
-            disk.runtime.block_on(fetch_file(&disk.store, JOB, &file)).unwrap()
-        });
-        let mut merge = Merge::new(opened.collect()).unwrap();
-        let merged: Vec<Group> = std::iter::from_fn(|| merge.next_group().unwrap()).collect();
-        prop_assert_eq!(merged, expected.into_values().collect::<Vec<_>>());
+        // Files of one partition each; the memory is for two of them at a time, so most are merged in passes.
+        let mut opened = Vec::new();
+        for (n, input) in (0..).zip(&inputs) {
+            let bytes = write(std::slice::from_ref(input));
+            let path = paths::input(JOB, n);
+            let file = disk.0.wait(put_file(&disk.0.store, &path, bytes)).unwrap();
+            opened.extend(disk.open(&file).unwrap());
+        }
+        prop_assert_eq!(merged(opened, &disk), expected.into_values().collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn what_nobody_reads_of_a_group_is_skipped_and_nobody_reads_it_later() {
+    let disk = Disk::new();
+    let mut file = FileWriter::new(Vec::new());
+    for (key, values) in [("a", "1"), ("a", "2"), ("a", "3"), ("b", "4")] {
+        file.push(key.as_bytes(), b"", 1, values.as_bytes()).unwrap();
+    }
+    file.end_partition().unwrap();
+    let file = disk.put(file.finish().unwrap().into());
+    let mut merge = Merge::new(disk.open(&file).unwrap(), &disk.0).unwrap();
+    let mut first = merge.next_group().unwrap().unwrap();
+    assert_eq!(first.values.next_run().unwrap().unwrap().bytes, "1");
+    let mut second = merge.next_group().unwrap().unwrap();
+    assert_eq!(first.values.next_run().unwrap(), None);
+    assert_eq!((second.key.as_ref(), second.values.collect().unwrap().len()), (b"b".as_slice(), 1));
+    assert!(merge.next_group().unwrap().is_none());
+    assert_eq!(merge.n_values(), 4);
 }
 
 #[test]
 fn an_index_that_lies_is_noticed() {
     let disk = Disk::new();
     let partition: Partition = [(b"key".to_vec(), (vec![], 1, vec![7]))].into();
-    let mut blocks = FileWriter::new();
-    blocks.push(b"key", b"", 1, &[7]);
-    blocks.end_partition();
-    let whole = blocks.finish();
+    let mut blocks = FileWriter::new(Vec::new());
+    blocks.push(b"key", b"", 1, &[7]).unwrap();
+    blocks.end_partition().unwrap();
+    let whole = blocks.finish().unwrap();
     let tail = index::tail_length(&whole[whole.len() - index::FOOTER_BYTES..]).unwrap() as usize;
     let body = &whole[..whole.len() - tail];
     let read = |places: &[(usize, u64)]| {
@@ -174,13 +207,11 @@ fn an_index_that_lies_is_noticed() {
 }
 
 #[test]
-fn keys_that_do_not_ascend_are_noticed() {
-    for keys in [[b"b", b"a"], [b"a", b"a"]] {
-        let mut file = FileWriter::new();
-        keys.iter().for_each(|key| file.push(*key, b"", 1, b"v"));
-        file.end_partition();
-        let disk = Disk::new();
-        let error = disk.read(&disk.put(file.finish())).unwrap_err().to_string();
-        assert!(error.contains("ascend"), "{error}");
-    }
+fn keys_that_descend_are_noticed() {
+    let mut file = FileWriter::new(Vec::new());
+    [b"b", b"a"].iter().for_each(|key| file.push(*key, b"", 1, b"v").unwrap());
+    file.end_partition().unwrap();
+    let disk = Disk::new();
+    let error = disk.read(&disk.put(file.finish().unwrap().into())).unwrap_err().to_string();
+    assert!(error.contains("descend"), "{error}");
 }

@@ -1,29 +1,39 @@
 //! Writing a file.
 
-use bytes::Bytes;
+use std::sync::Arc;
+
 use mapreduce_storage::block::encode_block;
 
-use super::index::{Place, put_index};
-use crate::varint;
+use super::{
+    Append, Entries,
+    append::Spilled,
+    index::{Place, put_index},
+    source::Source,
+};
+use crate::{Resources, TaskError, varint};
 
 /// Raw bytes of one block: large enough to compress well, small enough to stay in the cache.
-const BLOCK_BYTES: usize = 256 << 10;
+pub(crate) const BLOCK_BYTES: usize = 256 << 10;
 
-/// Writes the partitions of a file one after another, in memory.
-#[derive(Debug, Default)]
-pub struct FileWriter {
-    file: Vec<u8>,
+/// Writes the partitions of a file one after another.
+#[derive(Debug)]
+pub struct FileWriter<W> {
+    out: W,
     places: Vec<Place>,
     /// Entries that are in no block yet.
     raw: Vec<u8>,
     n_entries: u64,
-    partition_start: usize,
+    /// Where the partition starts that is being written.
+    start: u64,
+    written: u64,
+    block: Vec<u8>,
 }
 
-impl FileWriter {
+impl<W: Append> FileWriter<W> {
     /// An empty file.
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(out: W) -> Self {
+        let (raw, block) = (Vec::new(), Vec::new());
+        FileWriter { out, places: Vec::new(), raw, n_entries: 0, start: 0, written: 0, block }
     }
 
     /// The partition that is being written, from 0.
@@ -31,8 +41,8 @@ impl FileWriter {
         self.places.len() as u32
     }
 
-    /// Adds an entry to the partition. Keys must come in ascending order, each once.
-    pub fn push(&mut self, key: &[u8], hint: &[u8], count: u64, values: &[u8]) {
+    /// Adds an entry to the partition. Keys must not descend. A key may come again, with more of its values.
+    pub fn push(&mut self, key: &[u8], hint: &[u8], count: u64, values: &[u8]) -> Result<(), TaskError> {
         for bytes in [key, hint] {
             varint::put(&mut self.raw, bytes.len() as u64);
             self.raw.extend_from_slice(bytes);
@@ -41,34 +51,72 @@ impl FileWriter {
         varint::put(&mut self.raw, values.len() as u64);
         self.raw.extend_from_slice(values);
         self.n_entries += 1;
-        if self.raw.len() >= BLOCK_BYTES {
-            self.end_blocks(BLOCK_BYTES);
-        }
+        if self.raw.len() >= BLOCK_BYTES { self.end_blocks(BLOCK_BYTES) } else { Ok(()) }
     }
 
     /// Ends the partition and begins the next.
-    pub fn end_partition(&mut self) {
-        self.end_blocks(1);
-        let (offset, length) = (self.partition_start as u64, (self.file.len() - self.partition_start) as u64);
-        self.places.push(Place { offset, length, n_entries: std::mem::take(&mut self.n_entries) });
-        self.partition_start = self.file.len();
+    pub fn end_partition(&mut self) -> Result<(), TaskError> {
+        self.end_blocks(1)?;
+        let length = self.written - self.start;
+        let n_entries = std::mem::take(&mut self.n_entries);
+        self.places.push(Place { offset: self.start, length, n_entries });
+        self.start = self.written;
+        Ok(())
     }
 
-    /// The whole file.
-    pub fn finish(mut self) -> Bytes {
-        put_index(&mut self.file, &self.places);
-        self.file.into()
+    /// Ends partitions until `partition` is being written.
+    pub fn advance_to(&mut self, partition: u32) -> Result<(), TaskError> {
+        while self.partition() < partition {
+            self.end_partition()?;
+        }
+        Ok(())
+    }
+
+    /// Ends the file.
+    pub fn finish(mut self) -> Result<W, TaskError> {
+        let mut tail = Vec::new();
+        put_index(&mut tail, &self.places);
+        self.out.append(&tail)?;
+        Ok(self.out)
     }
 
     /// Turns what waits into blocks, as long as at least `least` bytes wait.
-    fn end_blocks(&mut self, least: usize) {
+    fn end_blocks(&mut self, least: usize) -> Result<(), TaskError> {
         let mut start = 0;
         while self.raw.len() - start >= least {
             let end = self.raw.len().min(start + BLOCK_BYTES);
+            self.block.clear();
             #[expect(clippy::expect_used, reason = "BLOCK_BYTES is below the longest block")]
-            encode_block(&self.raw[start..end], &mut self.file).expect("a part fits");
+            encode_block(&self.raw[start..end], &mut self.block).expect("a part fits");
+            self.out.append(&self.block)?;
+            self.written += self.block.len() as u64;
             start = end;
         }
         self.raw.drain(..start);
+        Ok(())
+    }
+}
+
+/// A file on the local disk, which is read by the process that wrote it.
+#[derive(Debug)]
+pub(crate) struct Run {
+    file: Arc<std::fs::File>,
+    places: Vec<Place>,
+}
+
+impl FileWriter<Spilled> {
+    /// Ends a file that needs no index.
+    pub(crate) fn into_run(self) -> Run {
+        Run { file: Arc::new(self.out.file), places: self.places }
+    }
+}
+
+impl Run {
+    /// One of its partitions.
+    pub(crate) fn partition(&self, resources: &Resources, partition: u32, part_bytes: u64) -> Entries {
+        let place = self.places.get(partition as usize);
+        let (range, n) = place.map_or((0..0, 0), |p| (p.offset..p.offset + p.length, p.n_entries));
+        let source = Source::spilled(resources, self.file.clone(), range, part_bytes);
+        Entries::new("scratch".into(), partition, bytes::Bytes::new(), source, n)
     }
 }

@@ -24,6 +24,11 @@ pub(crate) struct Stores {
 }
 
 impl Stores {
+    /// The local cluster's directory, if there is one.
+    pub fn directory(&self) -> Option<&Path> {
+        self.directory.as_deref()
+    }
+
     /// The stores, with users at `users` or the person's own, and the cluster's key.
     pub fn resolve(self, users: Option<String>) -> Result<(ClusterUrls, String)> {
         let users = users.map_or_else(home::users_url, Ok)?;

@@ -17,9 +17,13 @@ pub(crate) struct Args {
     /// The Python that runs users' functions; mapreduce must be installed for it.
     #[arg(long, value_name = "PATH", default_value = "python3")]
     python: PathBuf,
-    /// Most memory that one task's process may take, in bytes; 0: no limit.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    memory_bytes_max: u64,
+    /// Most memory that one task's process may take, in bytes [default: no limit but the machine's].
+    #[arg(long, value_name = "N")]
+    memory_bytes_max: Option<u64>,
+    /// A directory on a local disk for what does not fit into memory [default: in the cluster's directory, or
+    /// the system's for temporary files].
+    #[arg(long, value_name = "PATH")]
+    scratch: Option<PathBuf>,
     /// How long running tasks may go on after the worker was told to go, in milliseconds.
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     grace_ms: u64,
@@ -31,6 +35,7 @@ pub(crate) struct Args {
 impl Args {
     pub async fn run(self) -> Result {
         // A worker asks masters about users, and never their store.
+        let own_scratch = self.stores.directory().map(|directory| directory.join("scratch"));
         let (urls, cluster_key) = self.stores.resolve(None)?;
         let python = self.python.into_os_string().into_string().map_err(|p| format!("{p:?} is not UTF-8"))?;
         let options = WorkerOptions {
@@ -40,6 +45,7 @@ impl Args {
             n_slots: self.slots,
             executor: vec![python, "-m".to_owned(), "mapreduce._executor".to_owned()],
             memory_bytes_max: self.memory_bytes_max,
+            scratch: self.scratch.or(own_scratch).unwrap_or_else(std::env::temp_dir),
             grace: Duration::from_millis(self.grace_ms),
             lease: Duration::from_millis(self.lease_ms),
         };

@@ -37,6 +37,7 @@ impl OwnKeeper {
             slots_per_worker: options.slots_per_worker,
             lease_ms: options.lease_ms,
             grace_ms: options.grace_ms,
+            memory_bytes_max: options.memory_bytes_max,
             keep_alive: options.keep_alive,
             python: options.python.clone(),
             verbose: options.verbose,

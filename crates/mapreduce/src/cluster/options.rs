@@ -22,6 +22,8 @@ pub struct LocalOptions {
     pub lease_ms: u64,
     /// How long a worker that is told to go lets its tasks run.
     pub grace_ms: u64,
+    /// Most memory that one task's process may take, in bytes, 64 MiB or more; none: no limit but the machine's.
+    pub memory_bytes_max: Option<u64>,
     /// Whether the cluster outlives its client.
     pub keep_alive: bool,
     /// The interpreter for executors.
@@ -42,6 +44,7 @@ impl Default for LocalOptions {
             slots_per_worker: 1,
             lease_ms: 2000,
             grace_ms: 10_000,
+            memory_bytes_max: None,
             keep_alive: false,
             python: "python3".into(),
             program: "mapreduce".into(),
@@ -57,12 +60,17 @@ impl LocalOptions {
         check_n_workers(self.n_workers)?;
         in_range("slots_per_worker", self.slots_per_worker.into(), 1, PROCESSES_MAX)?;
         in_range("lease_ms", self.lease_ms, 100, HOUR_MS)?;
-        in_range("grace_ms", self.grace_ms, 0, HOUR_MS)
+        in_range("grace_ms", self.grace_ms, 0, HOUR_MS)?;
+        let memory = self.memory_bytes_max.unwrap_or(MEMORY_BYTES_MIN);
+        in_range("memory_bytes_max", memory, MEMORY_BYTES_MIN, u64::MAX)
     }
 }
 
 /// Most masters, and most workers, of a local cluster: each is a process, and this is one machine.
 const PROCESSES_MAX: u64 = 1000;
+
+/// Less memory than this is not enough for a Python interpreter that does something.
+const MEMORY_BYTES_MIN: u64 = 64 << 20;
 
 /// Longest lease or grace period: whoever wants a longer one means another unit.
 const HOUR_MS: u64 = 3_600_000;

@@ -52,6 +52,8 @@ pub struct KeeperOptions {
     pub lease_ms: u64,
     /// How long a worker that is told to go lets its tasks run.
     pub grace_ms: u64,
+    /// Most memory that one task's process may take, in bytes.
+    pub memory_bytes_max: Option<u64>,
     /// Whether the cluster outlives the client that started it.
     pub keep_alive: bool,
     /// The interpreter for executors.
@@ -176,6 +178,9 @@ impl Keeper {
                 command.arg("--slots").arg(self.options.slots_per_worker.to_string());
                 command.arg("--grace-ms").arg(self.options.grace_ms.to_string());
                 command.arg("--python").arg(&self.options.python);
+                if let Some(bytes) = self.options.memory_bytes_max {
+                    command.arg("--memory-bytes-max").arg(bytes.to_string());
+                }
             }
         }
         if self.options.verbose {

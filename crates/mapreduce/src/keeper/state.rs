@@ -11,7 +11,7 @@ use std::{
 use super::{KeeperError, protocol, system};
 
 /// Every name that a cluster makes in its directory; in one that a person gave, nothing else is touched.
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "cluster.key",
     "coordination.db",
     "coordination.db-shm",
@@ -19,6 +19,7 @@ const NAMES: [&str; 8] = [
     "bell",
     "sessions",
     "storage",
+    "scratch",
     "logs",
 ];
 

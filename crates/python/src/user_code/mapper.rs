@@ -21,12 +21,12 @@ use crate::{
 /// Maps one split.
 pub struct Mapper<'a, 'py> {
     function: &'a Bound<'py, PyAny>,
-    sink: &'a mut MapSink,
     recent: RecentKeys<'py>,
     /// For every group the value that came last, and how often, which is not in the sink yet.
     pending: Vec<Pending<'py>>,
-    /// The key that is being looked up.
+    /// The key that is being looked up, and the value that is being put into the sink, encoded.
     key: Vec<u8>,
+    value: Vec<u8>,
 }
 
 #[derive(Default)]
@@ -36,64 +36,71 @@ struct Pending<'py> {
 }
 
 impl<'a, 'py> Mapper<'a, 'py> {
-    pub fn new(function: &'a Bound<'py, PyAny>, sink: &'a mut MapSink) -> Self {
-        Mapper { function, sink, recent: RecentKeys::new(), pending: Vec::new(), key: Vec::new() }
+    pub fn new(function: &'a Bound<'py, PyAny>) -> Self {
+        let (key, value) = (Vec::new(), Vec::new());
+        Mapper { function, recent: RecentKeys::new(), pending: Vec::new(), key, value }
     }
 
     /// Maps a batch of encoded records.
-    pub fn map(&mut self, batch: &[&[u8]]) -> Result<(), UserFailure> {
+    pub fn map(&mut self, batch: &[&[u8]], sink: &mut MapSink) -> Result<(), UserFailure> {
         let py = self.function.py();
         let decoded: PyResult<Vec<_>> = batch.iter().map(|record| values::decode(py, record)).collect();
         let records =
             decoded.and_then(|records| PyList::new(py, records)).map_err(|error| unreadable(py, &error))?;
         let _quiet = QuietCollector::new(py);
         let pairs = self.function.call1((records,)).map_err(|error| user_exception(py, &error))?;
-        self.take_all(&pairs)
+        self.take_all(&pairs, sink)
     }
 
-    /// Puts what is pending into the sink.
-    pub fn finish(&mut self) -> Result<(), UserFailure> {
-        for (group, pending) in self.sink.groups().zip(std::mem::take(&mut self.pending)) {
+    /// Puts what is pending into the sink, and forgets the sink's groups.
+    pub fn flush(&mut self, sink: &mut MapSink) -> Result<(), UserFailure> {
+        for (group, pending) in sink.groups().zip(std::mem::take(&mut self.pending)) {
             if let Some(value) = pending.value {
-                self.put(group, &value, pending.n)?;
+                self.put(group, &value, pending.n, sink)?;
             }
         }
+        self.recent = RecentKeys::new();
         Ok(())
     }
 
-    fn take_all(&mut self, pairs: &Bound<'py, PyAny>) -> Result<(), UserFailure> {
+    fn take_all(&mut self, pairs: &Bound<'py, PyAny>, sink: &mut MapSink) -> Result<(), UserFailure> {
         let py = pairs.py();
         if let Ok(list) = pairs.cast_exact::<PyList>() {
-            return list.iter().try_for_each(|pair| self.take(&pair));
+            return list.iter().try_for_each(|pair| self.take(&pair, sink));
         }
         if pairs.is_none() || pairs.is_instance_of::<PyString>() || pairs.is_instance_of::<PyDict>() {
             return Err(no_pairs(pairs));
         }
         for pair in pairs.try_iter().map_err(|_| no_pairs(pairs))? {
             // A generator runs the user's code here.
-            self.take(&pair.map_err(|error| user_exception(py, &error))?)?;
+            self.take(&pair.map_err(|error| user_exception(py, &error))?, sink)?;
         }
         Ok(())
     }
 
-    fn take(&mut self, pair: &Bound<'py, PyAny>) -> Result<(), UserFailure> {
+    fn take(&mut self, pair: &Bound<'py, PyAny>, sink: &mut MapSink) -> Result<(), UserFailure> {
         if let Ok(tuple) = pair.cast::<PyTuple>() {
             if let [key, value] = tuple.as_slice() {
-                return self.emit(key, value);
+                return self.emit(key, value, sink);
             }
         } else if let Ok(list) = pair.cast::<PyList>()
             && list.len() == 2
             && let (Ok(key), Ok(value)) = (list.get_item(0), list.get_item(1))
         {
-            return self.emit(&key, &value);
+            return self.emit(&key, &value, sink);
         }
         Err(not_a_pair(pair))
     }
 
-    fn emit(&mut self, key: &Bound<'py, PyAny>, value: &Bound<'py, PyAny>) -> Result<(), UserFailure> {
+    fn emit(
+        &mut self,
+        key: &Bound<'py, PyAny>,
+        value: &Bound<'py, PyAny>,
+        sink: &mut MapSink,
+    ) -> Result<(), UserFailure> {
         let group = match self.recent.get(key) {
             Some(group) => group,
-            None => self.look_up(key)?,
+            None => self.look_up(key, sink)?,
         };
         let pending = &mut self.pending[group.index()];
         match &pending.value {
@@ -101,15 +108,15 @@ impl<'a, 'py> Mapper<'a, 'py> {
                 pending.n += 1;
                 Ok(())
             }
-            _ => self.change(group, value),
+            _ => self.change(group, value, sink),
         }
     }
 
-    fn look_up(&mut self, key: &Bound<'py, PyAny>) -> Result<GroupId, UserFailure> {
+    fn look_up(&mut self, key: &Bound<'py, PyAny>, sink: &mut MapSink) -> Result<GroupId, UserFailure> {
         self.key.clear();
         let origin = keys::encode(key, &mut self.key).map_err(|error| bad_key(key, &error))?;
         let put_hint = |hint: &mut Vec<u8>| keys::put_hint(key, origin, hint);
-        let group = self.sink.group(&self.key, put_hint).map_err(|error| bad_key(key, &error))?;
+        let group = sink.group(&self.key, put_hint).map_err(|error| bad_key(key, &error))?;
         if group.index() == self.pending.len() {
             self.pending.push(Pending::default());
         }
@@ -120,27 +127,41 @@ impl<'a, 'py> Mapper<'a, 'py> {
     }
 
     /// Takes another value than the group's last one.
-    fn change(&mut self, group: GroupId, value: &Bound<'py, PyAny>) -> Result<(), UserFailure> {
+    fn change(
+        &mut self,
+        group: GroupId,
+        value: &Bound<'py, PyAny>,
+        sink: &mut MapSink,
+    ) -> Result<(), UserFailure> {
         let pending = std::mem::take(&mut self.pending[group.index()]);
         if let Some(last) = pending.value {
-            self.put(group, &last, pending.n)?;
+            self.put(group, &last, pending.n, sink)?;
         }
         if values::is_atom(value) {
             self.pending[group.index()] = Pending { value: Some(value.clone()), n: 1 };
             return Ok(());
         }
         // It may change after this, so it is encoded now.
-        self.put(group, value, 1)
+        self.put(group, value, 1, sink)
     }
 
-    fn put(&mut self, group: GroupId, value: &Bound<'py, PyAny>, n: u64) -> Result<(), UserFailure> {
-        values::encode_repeated(value, n, self.sink.values(group, n)).map_err(|error| {
+    fn put(
+        &mut self,
+        group: GroupId,
+        value: &Bound<'py, PyAny>,
+        n: u64,
+        sink: &mut MapSink,
+    ) -> Result<(), UserFailure> {
+        self.value.clear();
+        values::encode_repeated(value, n, &mut self.value).map_err(|error| {
             let what = format!(
                 "map_func emitted a value of type {}, which can't be pickled",
                 objects::type_name(value)
             );
             failure::raised(value.py(), &error, FailureKind::BadValue, &what)
-        })
+        })?;
+        sink.push(group, n, &self.value);
+        Ok(())
     }
 }
 
@@ -176,8 +197,13 @@ impl<'py> RecentKeys<'py> {
 }
 
 /// Finds the record of a failed batch that fails alone, by mapping them one by one, and tells its failure. User
-/// functions may have side effects more than once, by contract.
-pub fn blame(function: &Bound<'_, PyAny>, batch: &[&[u8]], failure: UserFailure) -> UserFailure {
+/// functions may have side effects more than once, by contract. What they emit goes to `scrap`.
+pub fn blame(
+    function: &Bound<'_, PyAny>,
+    batch: &[&[u8]],
+    failure: UserFailure,
+    mut scrap: MapSink,
+) -> UserFailure {
     if failure.what == FailureKind::OutOfMemory {
         return failure;
     }
@@ -185,9 +211,10 @@ pub fn blame(function: &Bound<'_, PyAny>, batch: &[&[u8]], failure: UserFailure)
         let alone = match batch {
             [_] => Err(failure.clone()),
             _ => {
-                let mut sink = MapSink::new(1);
-                let mut mapper = Mapper::new(function, &mut sink);
-                mapper.map(&[record]).and_then(|()| mapper.finish())
+                let mut mapper = Mapper::new(function);
+                let mapped = mapper.map(&[record], &mut scrap).and_then(|()| mapper.flush(&mut scrap));
+                scrap.clear();
+                mapped
             }
         };
         if let Err(alone) = alone {

@@ -1,0 +1,49 @@
+//! Which partition a key goes to: a function of the key alone, the same in every process.
+
+/// How keys are spread over partitions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Partitioner {
+    /// By the hash of the encoded key.
+    Hash {
+        /// How many there are, at least 1.
+        n_partitions: u32,
+    },
+    /// By the order of encoded keys: partition `i` holds the keys below the `i`th of these, ascending, which are
+    /// not in one before; the last partition holds the rest. So the partitions, one behind the other, are sorted.
+    Range {
+        /// One fewer than there are partitions.
+        boundaries: Vec<Vec<u8>>,
+    },
+}
+
+impl Partitioner {
+    /// How many partitions there are.
+    pub fn n_partitions(&self) -> u32 {
+        match self {
+            Partitioner::Hash { n_partitions } => (*n_partitions).max(1),
+            Partitioner::Range { boundaries } => boundaries.len() as u32 + 1,
+        }
+    }
+
+    /// The partition of a key, whose hash is known.
+    pub(super) fn partition(&self, key: &[u8], hash: u64) -> u32 {
+        match self {
+            Partitioner::Hash { .. } => (hash % u64::from(self.n_partitions())) as u32,
+            Partitioner::Range { boundaries } => {
+                boundaries.partition_point(|boundary| boundary.as_slice() <= key) as u32
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_hold_the_keys_below_their_boundary() {
+        let partitioner = Partitioner::Range { boundaries: vec![b"b".to_vec(), b"d".to_vec()] };
+        let partitions = [b"a", b"b", b"c", b"d", b"e"].map(|key| partitioner.partition(key, 0));
+        assert_eq!((partitioner.n_partitions(), partitions), (3, [0, 1, 1, 2, 2]));
+    }
+}

@@ -1,0 +1,79 @@
+//! Writing a file whose length nobody knows yet, in memory that does not grow with it.
+
+use futures::TryStreamExt;
+use object_store::{MultipartUpload, ObjectStoreExt, path::Path};
+
+use crate::{FileRef, StorageError, Store, paths};
+
+/// What is sent at one time. S3 asks for 5 MiB at least, and for 10,000 parts at most.
+const PART_BYTES: usize = 8 << 20;
+
+/// A file that is being written, at a place that is the caller's own, such as its attempt's. It appears when it
+/// is finished; if it is dropped before, it never was.
+#[derive(Debug)]
+pub struct FileUpload {
+    store: Store,
+    path: Path,
+    /// What was not sent yet.
+    part: Vec<u8>,
+    /// None as long as one part is enough.
+    parts: Option<Box<dyn MultipartUpload>>,
+    length: u64,
+    crc32c: u32,
+}
+
+impl FileUpload {
+    /// A file at `path`, which is below a job's directory. Nothing is written yet.
+    pub fn new(store: Store, path: Path) -> Self {
+        FileUpload { store, path, part: Vec::new(), parts: None, length: 0, crc32c: 0 }
+    }
+
+    /// Appends.
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
+        self.length += bytes.len() as u64;
+        self.crc32c = crc32c::crc32c_append(self.crc32c, bytes);
+        self.part.extend_from_slice(bytes);
+        if self.part.len() >= PART_BYTES { self.send_part().await } else { Ok(()) }
+    }
+
+    /// Makes the file durable, and reads it back: the marker that names it must not name what is not there (I4).
+    pub async fn finish(mut self) -> Result<FileRef, StorageError> {
+        if self.parts.is_none() {
+            let bytes = std::mem::take(&mut self.part);
+            self.store.put(&self.path, bytes.into()).await.map_err(|e| StorageError::of(&self.path, e))?;
+        } else {
+            self.send_part().await?;
+            if let Some(parts) = &mut self.parts {
+                parts.complete().await.map_err(|e| StorageError::of(&self.path, e))?;
+            }
+        }
+        let path = paths::below_job(&self.path);
+        let wrote = FileRef { path, length: self.length, crc32c: self.crc32c };
+        let found = read_back(&self.store, &self.path).await?;
+        if found != wrote {
+            return Err(StorageError::Mismatch { path: self.path.to_string(), wrote, found });
+        }
+        Ok(wrote)
+    }
+
+    async fn send_part(&mut self) -> Result<(), StorageError> {
+        let part = std::mem::take(&mut self.part);
+        let failed = |e| StorageError::of(&self.path, e);
+        let parts = match &mut self.parts {
+            Some(parts) => parts,
+            None => self.parts.insert(self.store.put_multipart(&self.path).await.map_err(failed)?),
+        };
+        parts.put_part(part.into()).await.map_err(failed)
+    }
+}
+
+async fn read_back(store: &Store, path: &Path) -> Result<FileRef, StorageError> {
+    let failed = |e| StorageError::of(path, e);
+    let found = store.get(path).await.map_err(failed)?.into_stream().map_err(failed);
+    let nothing = FileRef { path: paths::below_job(path), length: 0, crc32c: 0 };
+    let add = |sum: FileRef, bytes: bytes::Bytes| {
+        let (length, crc32c) = (sum.length + bytes.len() as u64, crc32c::crc32c_append(sum.crc32c, &bytes));
+        std::future::ready(Ok(FileRef { length, crc32c, ..sum }))
+    };
+    found.try_fold(nothing, add).await
+}

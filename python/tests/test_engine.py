@@ -1,0 +1,126 @@
+"""Data that does not fit into memory, combiners, and values as an iterator: all give what a plain loop gives."""
+
+from collections.abc import Iterable, Iterator
+
+import pytest
+from helpers import reference
+
+from mapreduce import InvalidArgumentError, JobFailedError
+
+WORDS = [f"{word} {n % 7}" for n, word in enumerate(["to", "be", "or", "not", "to", "be"] * 500)]
+
+
+def count(data):
+    return [(word, 1) for line in data for word in line.split()]
+
+
+def test_a_combiner_changes_nothing_but_the_way(cluster):
+    plain = cluster.mapreduce(WORDS, count, sum).result()
+    assert plain == reference(WORDS, count, sum)
+    combined = cluster.mapreduce(WORDS, count, sum, combine_func=sum)
+    assert combined.result() == plain
+
+
+def test_a_combiner_may_make_another_value_than_the_result(cluster):
+    def map_func(data):
+        return [(number % 5, (number, 1)) for number in data]
+
+    def combine(values):
+        return (sum(total for total, _ in values), sum(n for _, n in values))
+
+    def mean(values):
+        total, n = combine(values)
+        return total / n
+
+    numbers = range(1000)
+    result = cluster.mapreduce(numbers, map_func, mean, combine_func=combine).result()
+    assert result == reference(numbers, map_func, mean)
+
+
+def test_a_combiner_that_raises_is_named_with_the_key(cluster):
+    def combine(values):
+        raise ValueError("no")
+
+    with pytest.raises(JobFailedError, match="combine_func raised") as raised:
+        cluster.mapreduce(["a"], count, sum, combine_func=combine).result()
+    assert raised.value.record == "'a'"
+    assert isinstance(raised.value.__cause__, ValueError)
+
+
+def annotated(values: Iterator[int]) -> int:
+    return sum(next(values) for _ in range(1)) + sum(values)
+
+
+def annotated_as_text(values: "Iterable[int]") -> int:
+    return sum(values)
+
+
+@pytest.mark.parametrize("reduce_func", [annotated, annotated_as_text])
+def test_an_annotation_asks_for_an_iterator(cluster, reduce_func):
+    def checked(values: Iterable[int]) -> int:
+        assert iter(values) is values
+        return reduce_func(values)
+
+    assert cluster.mapreduce(WORDS, count, checked).result() == reference(WORDS, count, sum)
+
+
+def test_values_asks_for_an_iterator_or_a_list(cluster):
+    def kind(values):
+        return type(values).__name__
+
+    as_iterator = cluster.mapreduce(["a"], count, kind, values="iterator").result()
+    as_list = cluster.mapreduce(["a"], count, kind, values="list").result()
+    assert [as_iterator, as_list] == [[("a", "ValueIterator")], [("a", "list")]]
+    with pytest.raises(InvalidArgumentError, match="values must be 'list' or 'iterator'"):
+        cluster.mapreduce(["a"], count, kind, values="tuple")
+
+
+def test_an_iterator_need_not_be_read_to_its_end(cluster):
+    first = cluster.mapreduce(WORDS, lambda data: [(1, line) for line in data], next, values="iterator").result()
+    assert first == [(1, WORDS[0])]
+
+
+def test_an_iterator_can_be_read_only_while_the_function_runs(cluster):
+    kept = []
+
+    def reduce_func(values):
+        kept.append(values)
+        return list(kept[0])
+
+    with pytest.raises(JobFailedError, match="only while reduce_func runs"):
+        cluster.mapreduce(["a b"], count, reduce_func, values="iterator", n_partitions=1).result()
+
+
+def test_one_key_with_millions_of_values_passes_through_little_memory(new_cluster):
+    """The task's process may take 256 MiB; a list of the values alone would take 160 MB for each of two tasks."""
+    cluster = new_cluster(n_workers=2, memory_bytes_max=256 << 20)
+    n, per_record = 20_000_000, 100_000
+
+    def map_func(data):
+        for start in data:
+            for number in range(start, start + per_record):
+                yield "all", number
+
+    def reduce_func(values: Iterator[int]) -> int:
+        return sum(values)
+
+    result = cluster.mapreduce(range(0, n, per_record), map_func, reduce_func, split_records=50).result()
+    assert result == [("all", n * (n - 1) // 2)]
+
+
+def test_many_distinct_keys_in_one_task_are_spilled(new_cluster):
+    cluster = new_cluster(n_workers=1, memory_bytes_max=200 << 20)
+
+    def map_func(data):
+        for start in data:
+            for number in range(start, start + 100_000):
+                yield f"key {number}", number
+
+    starts = range(0, 2_000_000, 100_000)
+    future = cluster.mapreduce(
+        starts, map_func, lambda values: values[0], split_records=20, n_partitions=2, batch_size=1
+    )
+    result = future.result()
+    assert len(result) == 2_000_000
+    assert result[:2] == [("key 0", 0), ("key 1", 1)]
+    assert sum(value for _, value in result) == sum(range(2_000_000))
