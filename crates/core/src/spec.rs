@@ -35,13 +35,34 @@ pub enum CodeRef {
         /// BLAKE3 of the pickle, hexadecimal; its object is `code/<digest>`.
         digest: String,
     },
+    /// A program that is the executor of the job's tasks; see `mapreduce::native`.
+    Native {
+        /// BLAKE3 of the executable, hexadecimal; its object is `code/<digest>`.
+        digest: String,
+    },
+    /// Shell commands that map and reduce lines.
+    Commands {
+        /// BLAKE3 of the [`Commands`] as JSON, hexadecimal; their object is `code/<digest>`.
+        digest: String,
+    },
+}
+
+/// A job of any programs that read lines and write lines, as in Hadoop Streaming: `key<TAB>value`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Commands {
+    /// Reads records, one a line, and writes pairs.
+    pub mapper: String,
+    /// Reads pairs of a map task sorted by key, and writes pairs.
+    pub combiner: Option<String>,
+    /// Reads pairs sorted by key, and writes the result's lines.
+    pub reducer: String,
 }
 
 impl CodeRef {
     /// BLAKE3 of the code object, hexadecimal.
     pub fn digest(&self) -> &str {
         match self {
-            CodeRef::Python { digest } => digest,
+            CodeRef::Python { digest } | CodeRef::Native { digest } | CodeRef::Commands { digest } => digest,
         }
     }
 }

@@ -21,6 +21,7 @@ pub(crate) async fn load(
     let mut loaded = JobLoaded {
         phase: record.phase,
         plan,
+        code: spec.code,
         settings: spec.settings,
         winners: Default::default(),
         failures: Default::default(),

@@ -14,9 +14,11 @@ use mapreduce_coordination::{
     records::{self, Member},
     users::UserRegistry,
 };
-use mapreduce_core::{AttemptId, Epoch, HistoryEvent, Incarnation, JobId, Role, SystemClock, TaskId};
+use mapreduce_core::{
+    AttemptId, CodeRef, Epoch, HistoryEvent, Incarnation, JobId, Role, SystemClock, TaskId,
+};
 use mapreduce_rpc::control::{
-    Assign, Decline, Ended as JobEnded, MasterMessage, Query, RunningAttempt, Stop, Work,
+    Assign, Decline, Ended as JobEnded, Language, MasterMessage, Query, RunningAttempt, Stop, Work,
     master_message::Message,
 };
 use tokio::{
@@ -198,8 +200,10 @@ impl Shell {
         match action {
             Action::Invite { worker } => self.say(&worker, Message::Work(Work { available: true })),
             Action::Decline { worker, slot } => self.say(&worker, Message::Decline(Decline { slot })),
-            Action::Launch { worker, slot, job, epoch, task, attempt, timeout_ms, at_ms } => {
+            Action::Launch { worker, slot, job, epoch, task, attempt, code, timeout_ms, at_ms } => {
                 let assign = Assign {
+                    language: language(&code).into(),
+                    digest: code.digest().to_owned(),
                     slot,
                     job: job.to_string(),
                     epoch: epoch.0,
@@ -265,6 +269,14 @@ impl Shell {
         if let Some(stream) = self.streams.get(worker) {
             let _ = stream.sender.send(Ok(MasterMessage { message: Some(message) }));
         }
+    }
+}
+
+fn language(code: &CodeRef) -> Language {
+    match code {
+        CodeRef::Python { .. } => Language::Python,
+        CodeRef::Native { .. } => Language::Native,
+        CodeRef::Commands { .. } => Language::Commands,
     }
 }
 

@@ -102,7 +102,7 @@ impl Cluster {
             grace_ms,
             memory_bytes_max,
             keep_alive,
-            python,
+            python: Some(python),
             program,
             verbose: false,
         };

@@ -14,7 +14,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use mapreduce_core::{AttemptId, Epoch, Incarnation, JobId, TaskId};
+use mapreduce_core::{AttemptId, CodeRef, Epoch, Incarnation, JobId, TaskId};
 
 /// An attempt that a master hands out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct Assignment {
     pub task: TaskId,
     /// Its id.
     pub attempt: AttemptId,
+    /// The user's code.
+    pub code: CodeRef,
     /// Longest time it may take.
     pub timeout_ms: Option<u64>,
 }

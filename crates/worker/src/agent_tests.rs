@@ -12,7 +12,8 @@ fn master(n: u64) -> Incarnation {
 fn assignment(index: u32, epoch: u64) -> Assignment {
     let attempt = AttemptId { epoch: Epoch(epoch), number: 1 };
     let task = TaskId { stage: Stage::Map, index };
-    Assignment { job: JOB, epoch: Epoch(epoch), task, attempt, timeout_ms: None }
+    let code = CodeRef::Python { digest: "ab12".to_owned() };
+    Assignment { job: JOB, epoch: Epoch(epoch), task, attempt, code, timeout_ms: None }
 }
 fn name(a: &Assignment) -> (TaskId, AttemptId) {
     (a.task, a.attempt)

@@ -1,10 +1,16 @@
 //! The processes of one slot: a warmed process, and the executor it forks for each job. They die with the
 //! worker (they ask the kernel to), and the whole process group is killed when the slot lets go of them.
 
-use std::{io, os::fd::OwnedFd, os::unix::net::UnixStream as StdStream, process::Stdio};
+use std::{
+    io,
+    os::{fd::OwnedFd, unix::net::UnixStream as StdStream, unix::process::ExitStatusExt},
+    process::Stdio,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
+use mapreduce_core::FailureKind;
 use mapreduce_rpc::{
     WIRE_VERSION,
     executor::{FromExecutor, ToExecutor, from_executor::Message as From, to_executor::Message as To},
@@ -14,11 +20,14 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     net::UnixStream,
     process::{Child, Command},
+    time::timeout,
 };
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
 use crate::{WorkerError, WorkerOptions, memory::buffer_bytes};
 
+/// How long a process that has closed its socket may take to end.
+const DEATH_PATIENCE: Duration = Duration::from_secs(1);
 /// Largest frame: a failure with its traceback and exception.
 const FRAME_BYTES_MAX: usize = 64 << 20;
 
@@ -30,16 +39,16 @@ pub(crate) struct Executor {
 }
 
 impl Executor {
-    /// Starts a warmed process and waits until it is ready to fork.
-    pub(crate) async fn start(options: &WorkerOptions) -> Result<Executor, WorkerError> {
+    /// Starts a process with this command line and waits until it is ready.
+    pub(crate) async fn start(options: &WorkerOptions, line: &[String]) -> Result<Executor, WorkerError> {
         let system = |what| move |source| WorkerError::System { what, source };
         let (ours, theirs) = StdStream::pair().map_err(system("a socket pair for the executor"))?;
         ours.set_nonblocking(true).map_err(system("a socket pair for the executor"))?;
         let ours = UnixStream::from_std(ours).map_err(system("a socket pair for the executor"))?;
         let codec = LengthDelimitedCodec::builder().max_frame_length(FRAME_BYTES_MAX).new_codec();
-        let why_not = |why: String| WorkerError::Executor { command: options.executor.join(" "), why };
+        let why_not = |why: String| WorkerError::Executor { command: line.join(" "), why };
 
-        let child = command(options, theirs).spawn().map_err(|e| why_not(e.to_string()))?;
+        let child = command(options, line, theirs).spawn().map_err(|e| why_not(e.to_string()))?;
         let mut executor = Executor { child, frames: Framed::new(ours, codec) };
         match executor.receive().await {
             Ok(From::Ready(ready)) if ready.version == WIRE_VERSION => Ok(executor),
@@ -65,6 +74,21 @@ impl Executor {
     }
 }
 
+impl Executor {
+    /// How a process that does not answer any more ended; it is killed if it has not.
+    pub(crate) async fn cause_of_death(&mut self) -> FailureKind {
+        let ended = match timeout(DEATH_PATIENCE, self.child.wait()).await {
+            Ok(ended) => ended,
+            Err(_) => self.child.kill().await.and(self.child.wait().await),
+        };
+        match ended.map(|status| (status.code(), status.signal())) {
+            Ok((Some(code), _)) => FailureKind::ExecutorExited { code },
+            Ok((_, Some(signal))) => FailureKind::ExecutorKilled { signal },
+            _ => FailureKind::ExecutorKilled { signal: 9 },
+        }
+    }
+}
+
 /// The warmed process and all it has forked, user code's own children included, go at once.
 impl Drop for Executor {
     fn drop(&mut self) {
@@ -77,9 +101,8 @@ impl Drop for Executor {
     }
 }
 
-fn command(options: &WorkerOptions, socket: StdStream) -> Command {
-    let (program, args) =
-        options.executor.split_first().map_or(("", &[][..]), |(p, args)| (p.as_str(), args));
+fn command(options: &WorkerOptions, line: &[String], socket: StdStream) -> Command {
+    let (program, args) = line.split_first().map_or(("", &[][..]), |(p, args)| (p.as_str(), args));
     let mut command = Command::new(program);
     command.args(args).args(["--storage", &options.storage]);
     command.args(["--parent", &std::process::id().to_string()]);

@@ -5,8 +5,11 @@
 
 pub mod agent;
 mod executor;
+mod executors;
 mod link;
 mod memory;
+mod obituary;
+mod program;
 mod shell;
 mod slot;
 
@@ -14,6 +17,8 @@ use std::{future::Future, io, path::PathBuf, pin::pin, time::Duration};
 
 use mapreduce_coordination::{CoordinationError, records::RecordError};
 use mapreduce_storage::StorageError;
+
+pub use executors::EXECUTOR_ARGUMENT;
 
 /// What a worker needs to know.
 #[derive(Debug, Clone)]
@@ -26,8 +31,10 @@ pub struct WorkerOptions {
     pub cluster_key: String,
     /// Tasks at one time.
     pub n_slots: u32,
-    /// The command line of a slot's warmed process.
-    pub executor: Vec<String>,
+    /// The command line of a slot's warmed process of Python; none: this worker runs no Python.
+    pub python: Option<Vec<String>>,
+    /// The command line of the executor for jobs of shell commands.
+    pub commands: Vec<String>,
     /// Most memory one executor may take, in bytes; none: no limit but the machine's, which the slots share.
     pub memory_bytes_max: Option<u64>,
     /// A directory on a local disk for what does not fit into memory; made if absent.

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use mapreduce_coordination::records::Member;
-use mapreduce_core::{AttemptId, Epoch, Incarnation, TaskId};
+use mapreduce_core::{AttemptId, CodeRef, Epoch, Incarnation, TaskId};
 use mapreduce_rpc::{
     BadField,
     control::{
-        Assign, Hello, MasterMessage, RunningAttempt, WorkerMessage, master_message::Message as FromMaster,
-        worker_message::Message as ToMaster, workers_client::WorkersClient,
+        Assign, Hello, Language, MasterMessage, RunningAttempt, WorkerMessage,
+        master_message::Message as FromMaster, worker_message::Message as ToMaster,
+        workers_client::WorkersClient,
     },
     headers::Credentials,
     parse,
@@ -93,7 +94,7 @@ async fn attend(
     Ok(())
 }
 
-fn to_event(master: &Incarnation, message: MasterMessage) -> Result<Option<Event>, BadField> {
+fn to_event(master: &Incarnation, message: MasterMessage) -> Result<Option<Event>, Status> {
     let master = master.clone();
     let Some(message) = message.message else { return Ok(None) };
     Ok(Some(match message {
@@ -107,8 +108,17 @@ fn to_event(master: &Incarnation, message: MasterMessage) -> Result<Option<Event
     }))
 }
 
-fn to_assignment(assign: &Assign) -> Result<Assignment, BadField> {
+fn to_assignment(assign: &Assign) -> Result<Assignment, Status> {
+    let digest = assign.digest.clone();
     Ok(Assignment {
+        code: match assign.language() {
+            Language::Python => CodeRef::Python { digest },
+            Language::Native => CodeRef::Native { digest },
+            Language::Commands => CodeRef::Commands { digest },
+            Language::Unspecified => {
+                return Err(Status::invalid_argument("an assignment in no language this worker knows"));
+            }
+        },
         job: parse(&assign.job)?,
         epoch: Epoch(assign.epoch),
         task: parse(&assign.task)?,

@@ -85,7 +85,7 @@ pub(crate) async fn live(
     for index in 0..options.n_slots as usize {
         let (sender, commands) = unbounded_channel();
         slots.push(sender);
-        tasks.spawn(Slot { index, shared: shared.clone(), commands }.serve());
+        tasks.spawn(Slot::new(index, shared.clone(), commands).serve());
     }
     let member = Member::of_this_process(worker.clone(), None, options.n_slots, clock.unix_ms())
         .map_err(|source| WorkerError::System { what: "this process can't be described", source })?;

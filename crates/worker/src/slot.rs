@@ -1,11 +1,11 @@
-//! One slot: keeps an executor ready, runs one attempt at a time in it, and turns every way of dying into a
-//! typed, durable failure.
+//! One slot: keeps executors ready, runs one attempt at a time in one of them, and turns every way of dying into
+//! a typed, durable failure.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use mapreduce_core::{Clock, Failure, FailureKind, Incarnation, JobId, Persisted};
 use mapreduce_rpc::executor::{
-    Exit, Exited, Finished, RunTask, finished, from_executor::Message as From, to_executor::Message as To,
+    Exited, Finished, RunTask, finished, from_executor::Message as From, to_executor::Message as To,
 };
 use mapreduce_storage::{Store, paths};
 use tokio::{
@@ -17,13 +17,11 @@ use crate::{
     WorkerOptions,
     agent::{Assignment, Event, Outcome},
     executor::Executor,
+    executors::Executors,
+    obituary::obituary,
     shell::Input,
 };
 
-/// Starts of a warmed process that may fail in a row before the worker gives up.
-const STARTS_MAX: u32 = 3;
-/// How long to wait after an executor died of itself.
-const START_PAUSE: Duration = Duration::from_millis(200);
 /// Tries at writing a failure record before the attempt is reported as stopped instead.
 const RECORD_TRIES_MAX: u32 = 6;
 
@@ -46,29 +44,33 @@ pub(crate) struct Shared {
 }
 
 pub(crate) struct Slot {
-    pub(crate) index: usize,
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) commands: UnboundedReceiver<Command>,
+    index: usize,
+    shared: Arc<Shared>,
+    commands: UnboundedReceiver<Command>,
+    executors: Executors,
 }
 
+/// The other end of the commands is dropped: the worker is ending.
+struct Ending;
+
 impl Slot {
+    pub(crate) fn new(index: usize, shared: Arc<Shared>, commands: UnboundedReceiver<Command>) -> Slot {
+        let executors = Executors::new(shared.clone());
+        Slot { index, shared, commands, executors }
+    }
+
     /// Serves until the worker drops the other end of `commands`.
     pub(crate) async fn serve(mut self) {
-        let mut failed_starts = 0;
         loop {
-            match Executor::start(&self.shared.options).await {
-                Ok(executor) => {
-                    failed_starts = 0;
-                    if !self.use_up(executor).await {
-                        return;
-                    }
-                }
-                Err(e) if failed_starts + 1 >= STARTS_MAX => return self.send(Input::Fatal(e)),
-                Err(e) => {
-                    failed_starts += 1;
-                    tracing::warn!(slot = self.index, "{e}");
-                    sleep(START_PAUSE).await;
-                }
+            if let Err(e) = self.executors.warm_up().await {
+                return self.send(Input::Fatal(e));
+            }
+            self.send(Input::Agent(Event::SlotReady(self.index)));
+            let Ok(assignment) = self.next_assignment().await else { return };
+            let Some(assignment) = assignment else { continue };
+            match self.attempt(&assignment).await {
+                Ok(outcome) => self.send(Input::Agent(Event::Ended(self.index, outcome))),
+                Err(Ending) => return,
             }
         }
     }
@@ -78,63 +80,46 @@ impl Slot {
         let _ = self.shared.inputs.send(input);
     }
 
-    /// Runs attempts until the executor must be replaced: then true. False when the worker is ending.
-    async fn use_up(&mut self, mut executor: Executor) -> bool {
-        let mut forked_for: Option<JobId> = None;
+    /// The next attempt to run; none if an executor died before it came.
+    async fn next_assignment(&mut self) -> Result<Option<Assignment>, Ending> {
         loop {
-            self.send(Input::Agent(Event::SlotReady(self.index)));
-            let assignment = loop {
-                tokio::select! {
-                    command = self.commands.recv() => match command {
-                        Some(Command::Run(assignment)) => break assignment,
-                        Some(Command::Leave(job)) if forked_for == Some(job) => {
-                            forked_for = None;
-                            if leave(&mut executor).await.is_err() {
-                                return true;
-                            }
-                        }
-                        // What a kill was meant for has just ended.
-                        Some(Command::Leave(_) | Command::Kill) => {}
-                        None => return false,
-                    },
-                    // Idle executors don't speak: one that does has died. A task that comes in before the next
-                    // one is warm waits in `commands`.
-                    _ = executor.receive() => {
-                        tracing::warn!(slot = self.index, "an idle executor died; starting another");
-                        sleep(START_PAUSE).await;
-                        return true;
-                    }
-                }
-            };
-            let other_job = forked_for.replace(assignment.job).is_some_and(|job| job != assignment.job);
-            if other_job && leave(&mut executor).await.is_err() {
-                self.end(Outcome::Stopped);
-                return true;
-            }
-            let ended = tokio::select! {
-                answer = attempt(&mut executor, &assignment, &self.shared.worker) => answer,
-                killed = killed(&mut self.commands) => match killed {
-                    Some(()) => Err(None),
-                    None => return false,
+            tokio::select! {
+                command = self.commands.recv() => match command.ok_or(Ending)? {
+                    Command::Run(assignment) => return Ok(Some(assignment)),
+                    Command::Leave(job) => self.executors.leave(job).await,
+                    Command::Kill => {} // what it was meant for has just ended
                 },
-            };
-            match ended {
-                Ok(outcome) => self.end(self.settle(&assignment, outcome).await),
-                Err(death) => {
-                    drop(executor);
-                    let outcome = match death {
-                        Some(what) => self.record(&assignment, self.obituary(&assignment, what)).await,
-                        None => Outcome::Stopped,
-                    };
-                    self.end(outcome);
-                    return true;
-                }
+                // Idle executors don't speak: one that does has died. A task that comes in before the next one is
+                // warm waits in `commands`.
+                () = self.executors.warmed_died() => return Ok(None),
             }
         }
     }
 
-    fn end(&self, outcome: Outcome) {
-        self.send(Input::Agent(Event::Ended(self.index, outcome)));
+    async fn attempt(&mut self, assignment: &Assignment) -> Result<Outcome, Ending> {
+        let worker = self.shared.worker.clone();
+        let executor = match self.executors.executor_for(assignment).await {
+            Ok(executor) => executor,
+            Err(failure) => return Ok(self.record(assignment, failure).await),
+        };
+        let ended = tokio::select! {
+            answer = attempt(executor, assignment, &worker) => answer,
+            killed = killed(&mut self.commands) => { killed?; Err(None) }
+        };
+        Ok(match ended {
+            Ok(outcome) => self.settle(assignment, outcome).await,
+            Err(death) => {
+                self.executors.drop_executor(&assignment.code);
+                match death {
+                    Some(what) => self.record(assignment, self.obituary(assignment, what)).await,
+                    None => Outcome::Stopped,
+                }
+            }
+        })
+    }
+
+    fn obituary(&self, assignment: &Assignment, what: FailureKind) -> Failure {
+        obituary(&self.shared, assignment, what)
     }
 
     /// What an executor that is still alive said of its attempt.
@@ -149,20 +134,6 @@ impl Slot {
                     self.record(assignment, self.obituary(assignment, FailureKind::BadData)).await
                 }
             },
-        }
-    }
-
-    fn obituary(&self, assignment: &Assignment, what: FailureKind) -> Failure {
-        Failure {
-            task: assignment.task,
-            attempt: assignment.attempt,
-            worker: self.shared.worker.clone(),
-            message: describe(&what),
-            what,
-            traceback: String::new(),
-            record: None,
-            pickled_exception: None,
-            at_ms: self.shared.clock.unix_ms(),
         }
     }
 
@@ -181,11 +152,11 @@ impl Slot {
     }
 }
 
-/// Returns when a kill is asked for; none when the worker is ending.
-async fn killed(commands: &mut UnboundedReceiver<Command>) -> Option<()> {
+/// Returns when a kill is asked for.
+async fn killed(commands: &mut UnboundedReceiver<Command>) -> Result<(), Ending> {
     loop {
-        match commands.recv().await? {
-            Command::Kill => return Some(()),
+        match commands.recv().await.ok_or(Ending)? {
+            Command::Kill => return Ok(()),
             // For an idle slot, which this is not.
             Command::Leave(_) | Command::Run(_) => {}
         }
@@ -222,50 +193,7 @@ async fn attempt(
         }
         Ok(From::Exited(Exited { code, signal: 0 })) => Err(Some(FailureKind::ExecutorExited { code })),
         Ok(From::Exited(Exited { signal, .. })) => Err(Some(FailureKind::ExecutorKilled { signal })),
-        // The warmed process went with its executor: the whole group was killed.
-        Ok(_) | Err(_) => Err(Some(FailureKind::ExecutorKilled { signal: 9 })),
-    }
-}
-
-/// Ends the executor of another job; the warmed process stays.
-async fn leave(executor: &mut Executor) -> io::Result<()> {
-    executor.send(To::Exit(Exit {})).await?;
-    match executor.receive().await? {
-        From::Exited(Exited { code: 0, signal: 0 }) => Ok(()),
-        other => Err(io::Error::other(format!("expected a clean exit, not {other:?}"))),
-    }
-}
-
-fn describe(what: &FailureKind) -> String {
-    match what {
-        FailureKind::ExecutorExited { code } => format!(
-            "the executor process exited with code {code} while it ran user code: look for os._exit or a library that ends the process"
-        ),
-        FailureKind::ExecutorKilled { signal: 9 } => {
-            "the executor process was killed (SIGKILL) while it ran user code: \
-            most likely the machine ran out of memory"
-                .into()
-        }
-        FailureKind::ExecutorKilled { signal } => {
-            let name = match signal {
-                4 => "SIGILL",
-                6 => "SIGABRT",
-                7 => "SIGBUS",
-                8 => "SIGFPE",
-                11 => "SIGSEGV",
-                15 => "SIGTERM",
-                _ => "a signal",
-            };
-            format!(
-                "the executor process was killed by {name} ({signal}) while it ran user code: \
-                 look for a crash in a native library"
-            )
-        }
-        FailureKind::TimedOut { limit_ms } => {
-            format!(
-                "the task took longer than its limit of {limit_ms} ms: raise task_timeout or make the splits smaller"
-            )
-        }
-        other => format!("{other:?}"),
+        // The process at the other end is gone.
+        Ok(_) | Err(_) => Err(Some(executor.cause_of_death().await)),
     }
 }

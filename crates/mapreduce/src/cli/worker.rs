@@ -14,9 +14,10 @@ pub(crate) struct Args {
     /// Tasks at one time.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     slots: u32,
-    /// The Python that runs users' functions; mapreduce must be installed for it.
-    #[arg(long, value_name = "PATH", default_value = "python3")]
-    python: PathBuf,
+    /// The Python that runs users' functions; mapreduce must be installed for it [default: none, for clusters that
+    /// run native jobs and commands].
+    #[arg(long, value_name = "PATH")]
+    python: Option<PathBuf>,
     /// Most memory that one task's process may take, in bytes [default: no limit but the machine's].
     #[arg(long, value_name = "N")]
     memory_bytes_max: Option<u64>,
@@ -37,13 +38,17 @@ impl Args {
         // A worker asks masters about users, and never their store.
         let own_scratch = self.stores.directory().map(|directory| directory.join("scratch"));
         let (urls, cluster_key) = self.stores.resolve(None)?;
-        let python = self.python.into_os_string().into_string().map_err(|p| format!("{p:?} is not UTF-8"))?;
+        let text =
+            |path: PathBuf| path.into_os_string().into_string().map_err(|p| format!("{p:?} is not UTF-8"));
+        let python = self.python.map(text).transpose()?;
+        let commands = vec![text(std::env::current_exe()?)?, "executor".to_owned()];
         let options = WorkerOptions {
             coordination: urls.coordination,
             storage: urls.storage,
             cluster_key,
             n_slots: self.slots,
-            executor: vec![python, "-m".to_owned(), "mapreduce._executor".to_owned()],
+            python: python.map(|python| vec![python, "-m".to_owned(), "mapreduce._executor".to_owned()]),
+            commands,
             memory_bytes_max: self.memory_bytes_max,
             scratch: self.scratch.or(own_scratch).unwrap_or_else(std::env::temp_dir),
             grace: Duration::from_millis(self.grace_ms),

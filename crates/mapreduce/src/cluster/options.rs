@@ -26,8 +26,8 @@ pub struct LocalOptions {
     pub memory_bytes_max: Option<u64>,
     /// Whether the cluster outlives its client.
     pub keep_alive: bool,
-    /// The interpreter for executors.
-    pub python: PathBuf,
+    /// The interpreter of Python jobs, for which this package is installed; none: a cluster without Python.
+    pub python: Option<PathBuf>,
     /// The `mapreduce` program.
     pub program: PathBuf,
     /// Log more, and to standard error instead of files.
@@ -46,7 +46,7 @@ impl Default for LocalOptions {
             grace_ms: 10_000,
             memory_bytes_max: None,
             keep_alive: false,
-            python: "python3".into(),
+            python: None,
             program: "mapreduce".into(),
             verbose: false,
         }

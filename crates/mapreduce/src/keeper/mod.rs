@@ -56,8 +56,8 @@ pub struct KeeperOptions {
     pub memory_bytes_max: Option<u64>,
     /// Whether the cluster outlives the client that started it.
     pub keep_alive: bool,
-    /// The interpreter for executors.
-    pub python: PathBuf,
+    /// The interpreter for executors of Python jobs.
+    pub python: Option<PathBuf>,
     /// Log more, and to standard error instead of files.
     pub verbose: bool,
 }
@@ -177,7 +177,9 @@ impl Keeper {
             Role::Worker => {
                 command.arg("--slots").arg(self.options.slots_per_worker.to_string());
                 command.arg("--grace-ms").arg(self.options.grace_ms.to_string());
-                command.arg("--python").arg(&self.options.python);
+                if let Some(python) = &self.options.python {
+                    command.arg("--python").arg(python);
+                }
                 if let Some(bytes) = self.options.memory_bytes_max {
                     command.arg("--memory-bytes-max").arg(bytes.to_string());
                 }

@@ -79,7 +79,7 @@ impl Scene {
             n_masters,
             n_workers,
             program: self.path("mapreduce"),
-            python: self.path("python"),
+            python: Some(self.path("python")),
             ..LocalOptions::default()
         }
     }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use mapreduce_core::{
-    AttemptId, Epoch, Failure, HistoryEvent, Incarnation, JobId, JobPhase, Plan, Settings, Stage, TaskId,
+    AttemptId, CodeRef, Epoch, Failure, HistoryEvent, Incarnation, JobId, JobPhase, Plan, Settings, Stage,
+    TaskId,
 };
 
 /// Something that happened.
@@ -145,6 +146,8 @@ pub struct JobLoaded {
     pub phase: JobPhase,
     /// Its tasks.
     pub plan: Plan,
+    /// What to run.
+    pub code: CodeRef,
     /// How to run it.
     pub settings: Settings,
     /// The winner of every task of the running stage that has a marker.
@@ -195,6 +198,8 @@ pub enum Action {
         task: TaskId,
         /// The attempt.
         attempt: AttemptId,
+        /// The user's code.
+        code: CodeRef,
         /// Longest time it may take.
         timeout_ms: Option<u64>,
         /// When it was decided.

@@ -12,8 +12,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mapreduce_core::{
-    AttemptEnd, AttemptId, Epoch, Failure, HistoryEvent, Incarnation, JobId, JobPhase, Settings, Stage,
-    TaskId, failure::FailureClass,
+    AttemptEnd, AttemptId, CodeRef, Epoch, Failure, HistoryEvent, Incarnation, JobId, JobPhase, Settings,
+    Stage, TaskId, failure::FailureClass,
 };
 
 use super::{Action, Actions, Ending, JobLoaded, Outcome, fatal};
@@ -49,6 +49,8 @@ pub(super) struct JobState {
     step: Step,
     /// Workers that may run something of the job and have not said.
     awaited: BTreeSet<Incarnation>,
+    /// Known as soon as storage was read.
+    code: Option<CodeRef>,
     settings: Settings,
     n_partitions: u32,
     /// The tasks of the running stage.
@@ -72,6 +74,7 @@ impl JobState {
             epoch,
             step: Step::Awaiting,
             awaited: awaited.into_iter().collect(),
+            code: None,
             settings: Settings::default(),
             n_partitions: 0,
             tasks: Vec::new(),
@@ -148,8 +151,9 @@ impl JobState {
         if self.step != Step::Loading {
             return;
         }
-        let JobLoaded { phase, plan, settings, winners, mut failures, open } = loaded;
+        let JobLoaded { phase, plan, code, settings, winners, mut failures, open } = loaded;
         let stage = if phase == JobPhase::Map { Stage::Map } else { Stage::Reduce };
+        self.code = Some(code);
         self.settings = settings;
         self.record_open_ends(&open, &winners, &failures, out);
         let new_task = |id: TaskId| Task {
@@ -225,6 +229,7 @@ impl JobState {
 
     /// Launches the next waiting task in `slot`; the caller has asked [`JobState::wants`].
     pub(super) fn launch(&mut self, worker: Incarnation, slot: u32, out: &mut Actions) {
+        let Some(code) = self.code.clone() else { return };
         let (Step::Running(stage), Some(index)) = (self.step, self.waiting.pop_first()) else { return };
         let task = TaskId { stage, index };
         let Some(state) = self.task(task) else { return };
@@ -240,6 +245,7 @@ impl JobState {
             epoch: self.epoch,
             task,
             attempt,
+            code,
             timeout_ms: self.settings.task_timeout_ms,
             at_ms: out.now_ms,
         });

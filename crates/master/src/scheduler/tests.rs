@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mapreduce_core::{FailureKind, JobPhase, Plan, Role, Settings, Split, Stage, invariants};
+use mapreduce_core::{CodeRef, FailureKind, JobPhase, Plan, Role, Settings, Split, Stage, invariants};
 
 use super::*;
 
@@ -26,6 +26,7 @@ fn loaded(n_map: u32, n_reduce: u32) -> JobLoaded {
     JobLoaded {
         phase: JobPhase::Map,
         plan: plan(n_map, n_reduce),
+        code: CodeRef::Python { digest: "ab12".to_owned() },
         settings: Settings::default(),
         winners: BTreeMap::new(),
         failures: BTreeMap::new(),

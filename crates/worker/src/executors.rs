@@ -1,0 +1,148 @@
+//! The executors of one slot: the warmed process of Python, which forks for each job, and the program of the job
+//! that was served last, if that job brought one.
+
+use std::{future::pending, io, sync::Arc, time::Duration};
+
+use mapreduce_core::{CodeRef, Failure, FailureKind, JobId};
+use mapreduce_rpc::executor::{Exit, Exited, from_executor::Message as From, to_executor::Message as To};
+use tokio::time::sleep;
+
+use crate::{
+    WorkerError,
+    agent::Assignment,
+    executor::Executor,
+    obituary::obituary,
+    program::{self, ProgramError},
+    slot::Shared,
+};
+
+/// The first argument of a program that is to be an executor.
+pub const EXECUTOR_ARGUMENT: &str = "mapreduce-executor";
+
+/// Starts of a warmed process that may fail in a row before the worker gives up.
+const STARTS_MAX: u32 = 3;
+/// How long to wait after an executor died of itself.
+const START_PAUSE: Duration = Duration::from_millis(200);
+
+pub(crate) struct Executors {
+    shared: Arc<Shared>,
+    /// The warmed process, if there is a Python, and the job that its fork has served.
+    warmed: Option<Executor>,
+    forked_for: Option<JobId>,
+    /// The program of a job that brought its own.
+    own: Option<(JobId, Executor)>,
+}
+
+impl Executors {
+    pub(crate) fn new(shared: Arc<Shared>) -> Executors {
+        Executors { shared, warmed: None, forked_for: None, own: None }
+    }
+
+    /// Starts the warmed process if there is none.
+    pub(crate) async fn warm_up(&mut self) -> Result<(), WorkerError> {
+        let Some(python) = &self.shared.options.python else { return Ok(()) };
+        let mut failed = 0;
+        while self.warmed.is_none() {
+            match Executor::start(&self.shared.options, python).await {
+                Ok(executor) => (self.warmed, self.forked_for) = (Some(executor), None),
+                Err(e) if failed + 1 >= STARTS_MAX => return Err(e),
+                Err(e) => {
+                    failed += 1;
+                    tracing::warn!("{e}");
+                    sleep(START_PAUSE).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends what serves only `job`.
+    pub(crate) async fn leave(&mut self, job: JobId) {
+        self.own.take_if(|(of, _)| *of == job);
+        if self.forked_for.take_if(|of| *of == job).is_some()
+            && let Some(executor) = &mut self.warmed
+            && end_fork(executor).await.is_err()
+        {
+            self.warmed = None;
+        }
+    }
+
+    /// Lets go of the executor that ran this code, which has died or is to.
+    pub(crate) fn drop_executor(&mut self, code: &CodeRef) {
+        match code {
+            CodeRef::Python { .. } => self.warmed = None,
+            CodeRef::Native { .. } | CodeRef::Commands { .. } => self.own = None,
+        }
+    }
+
+    /// Returns when the warmed process, which is idle and should be silent, is not: it has died. Cancel safe.
+    pub(crate) async fn warmed_died(&mut self) {
+        match &mut self.warmed {
+            Some(executor) => drop(executor.receive().await),
+            None => pending().await,
+        }
+        tracing::warn!("an idle executor died; starting another");
+        self.warmed = None;
+        sleep(START_PAUSE).await;
+    }
+
+    /// The executor that runs the job's code, ready.
+    pub(crate) async fn executor_for(&mut self, assignment: &Assignment) -> Result<&mut Executor, Failure> {
+        let job = assignment.job;
+        if let Some(other) = self.forked_for.filter(|other| *other != job) {
+            self.leave(other).await;
+        }
+        if let CodeRef::Python { .. } = assignment.code {
+            if let Err(e) = self.warm_up().await {
+                return Err(bad_code(&self.shared, assignment, e.to_string()));
+            }
+            self.forked_for = Some(job);
+            let advice = "this worker has no Python: start it with --python";
+            return self.warmed.as_mut().ok_or_else(|| bad_code(&self.shared, assignment, advice.to_owned()));
+        }
+        if self.own.as_ref().is_none_or(|(of, _)| *of != job) {
+            self.own = Some((job, self.start_own(assignment).await?));
+        }
+        match &mut self.own {
+            Some((_, executor)) => Ok(executor),
+            None => Err(bad_code(&self.shared, assignment, "it did not start".to_owned())),
+        }
+    }
+
+    async fn start_own(&self, assignment: &Assignment) -> Result<Executor, Failure> {
+        let options = &self.shared.options;
+        let command = match &assignment.code {
+            CodeRef::Native { digest } => {
+                let fetched =
+                    program::fetch(&self.shared.store, assignment.job, digest, &options.scratch).await;
+                let program = fetched.map_err(|e| {
+                    let what = match &e {
+                        ProgramError::Storage(e) => e.failure_kind(),
+                        ProgramError::Scratch { .. } => FailureKind::Storage,
+                    };
+                    Failure { message: e.to_string(), ..obituary(&self.shared, assignment, what) }
+                })?;
+                vec![program.display().to_string(), EXECUTOR_ARGUMENT.to_owned()]
+            }
+            _ => options.commands.clone(),
+        };
+        let started = Executor::start(options, &command).await;
+        started.map_err(|e| bad_code(&self.shared, assignment, e.to_string()))
+    }
+}
+
+fn bad_code(shared: &Shared, assignment: &Assignment, why: String) -> Failure {
+    Failure {
+        message: format!("the job's code can't be run: {why}"),
+        ..obituary(shared, assignment, FailureKind::BadCode)
+    }
+}
+
+/// Ends the fork of a warmed process, which stays.
+async fn end_fork(executor: &mut Executor) -> io::Result<()> {
+    executor.send(To::Exit(Exit {})).await?;
+    match executor.receive().await? {
+        From::Exited(Exited { code: 0, signal: 0 }) => Ok(()),
+        other => Err(io::Error::other(format!("expected a clean exit, not {other:?}"))),
+    }
+}
