@@ -78,7 +78,7 @@ pub(super) fn decoder(compression: Compression, stored: Stored) -> io::Result<Bo
         Compression::Gzip => Box::new(MultiGzDecoder::new(stored)),
         Compression::Zstd => Box::new(zstd::Decoder::with_buffer(stored)?),
         Compression::Bzip2 => Box::new(MultiBzDecoder::new(stored)),
-        Compression::Lz4 => Box::new(Lz4Frames { decoder: FrameDecoder::new(stored) }),
+        Compression::Lz4 => Box::new(Lz4Frames { decoder: FrameDecoder::new(stored), at_end: false }),
     })
 }
 
@@ -86,11 +86,12 @@ pub(super) fn decoder(compression: Compression, stored: Stored) -> io::Result<Bo
 /// between two blocks is at its end; it is not, unless the frame's end mark was there.
 struct Lz4Frames {
     decoder: FrameDecoder<Stored>,
+    at_end: bool,
 }
 
 impl Read for Lz4Frames {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        loop {
+        while !self.at_end {
             let read = self.decoder.read(out)?;
             if read > 0 || out.is_empty() {
                 return Ok(read);
@@ -99,9 +100,8 @@ impl Read for Lz4Frames {
             if self.decoder.get_ref().overrun {
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the last frame has no end"));
             }
-            if self.decoder.get_mut().fill_buf()?.is_empty() {
-                return Ok(0);
-            }
+            self.at_end = self.decoder.get_mut().fill_buf()?.is_empty();
         }
+        Ok(0)
     }
 }

@@ -18,6 +18,8 @@ pub(super) struct LineReader {
     input: Input,
     /// What has been read and not been given out. It begins where a line does.
     buffer: Vec<u8>,
+    /// So much of the buffer is known to hold no end of a line that would end the next batch.
+    searched: usize,
     /// Where in the file the buffer begins.
     position: u64,
     /// Lines that begin from here on are another's.
@@ -35,7 +37,8 @@ impl LineReader {
         };
         let position = range.offset.saturating_sub(1);
         let input = Input::open(file, position)?;
-        let mut reader = LineReader { input, buffer: Vec::new(), position, end, at_end: false, max };
+        let mut reader =
+            LineReader { input, buffer: Vec::new(), searched: 0, position, end, at_end: false, max };
         if range.offset > 0 {
             reader.skip_line()?;
         }
@@ -75,31 +78,28 @@ impl LineReader {
 
     /// Whole lines, and where they begin.
     fn next_lines(&mut self) -> Result<Option<(u64, Vec<u8>)>, FormatError> {
-        // What was left over has been searched already, in vain.
-        let mut searched = self.buffer.len();
         while self.position < self.end {
-            if let Some(cut) = self.whole_lines(searched) {
+            if let Some(cut) = self.whole_lines() {
                 return Ok(Some(self.take(cut)));
             }
             if self.at_end {
                 return Ok((!self.buffer.is_empty()).then(|| self.take(self.buffer.len())));
             }
-            searched = self.buffer.len();
+            self.searched = self.buffer.len();
             self.check_length()?;
             self.fill()?;
         }
         Ok(None)
     }
 
-    /// Where in the buffer the last whole line ends that begins in the range. The first `searched` bytes hold
-    /// no such end.
-    fn whole_lines(&self, searched: usize) -> Option<usize> {
+    /// Where in the buffer the last whole line ends that begins in the range.
+    fn whole_lines(&self) -> Option<usize> {
         let limit = usize::try_from(self.end - self.position).unwrap_or(usize::MAX);
         let end = if self.buffer.len() < limit {
-            searched + memrchr(b'\n', &self.buffer[searched..])?
+            self.searched + memrchr(b'\n', &self.buffer[self.searched..])?
         } else {
             // The range's last byte belongs to its last line.
-            let from = searched.max(limit - 1);
+            let from = self.searched.max(limit - 1);
             from + memchr(b'\n', &self.buffer[from..])?
         };
         Some(end + 1)
@@ -115,6 +115,7 @@ impl LineReader {
             next.reserve_exact(rest.len() + BATCH_BYTES);
             next.extend_from_slice(rest);
         }
+        self.searched = next.len();
         let mut lines = std::mem::replace(&mut self.buffer, next);
         lines.truncate(cut);
         (offset, lines)
