@@ -33,6 +33,20 @@ from mapreduce.errors import (
     StorageError,
     UserCodeError,
 )
+from mapreduce.files import (
+    Input,
+    Output,
+    read_csv,
+    read_files,
+    read_fixed,
+    read_json_lines,
+    read_parquet,
+    read_text,
+    write_csv,
+    write_json_lines,
+    write_parquet,
+    write_text,
+)
 
 if TYPE_CHECKING:
     from mapreduce._future import MapReduceFuture, Progress
@@ -45,6 +59,7 @@ __all__ = [
     "AuthenticationError",
     "ClusterError",
     "ExecutorDiedError",
+    "Input",
     "InvalidArgumentError",
     "InvalidTypeError",
     "JobFailedError",
@@ -55,11 +70,22 @@ __all__ = [
     "MapReduceFuture",
     "NoMasterError",
     "NotAPairError",
+    "Output",
     "PermissionDeniedError",
     "Progress",
     "SerializationError",
     "StorageError",
     "UserCodeError",
+    "read_csv",
+    "read_files",
+    "read_fixed",
+    "read_json_lines",
+    "read_parquet",
+    "read_text",
+    "write_csv",
+    "write_json_lines",
+    "write_parquet",
+    "write_text",
 ]
 
 # What takes long to import and is seldom named.

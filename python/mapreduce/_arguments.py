@@ -72,6 +72,15 @@ def directory(name: str, value: object) -> str:
     return path
 
 
+def path(name: str, value: object) -> str:
+    """A path or a pattern of paths, as text; ``~`` is the user's home."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise InvalidTypeError(f"{name} must be paths, not {_shown(name, value)}")
+    if not os.fspath(value):
+        raise InvalidArgumentError(f"{name} must be paths, and one is empty")
+    return os.path.expanduser(os.fsdecode(value))
+
+
 def given(name: str, value: str | None, why: str) -> str:
     """A value that another argument makes necessary."""
     if value is None:

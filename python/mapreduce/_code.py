@@ -25,8 +25,16 @@ def dump(
     combine_func: Callable[..., Any] | None = None,
     *,
     streams: bool = False,
+    arrow: bool = False,
 ) -> bytes:
-    """The code object of a job; ``streams``: ``reduce_func`` gets an iterator instead of a list.
+    """The code object of a job.
+
+    Args:
+        map_func: The map function.
+        reduce_func: The reduce function.
+        combine_func: The combiner, if there is one.
+        streams: Whether ``reduce_func`` gets an iterator instead of a list.
+        arrow: Whether ``map_func`` gets tables as Arrow's batches instead of rows.
 
     Raises:
         InvalidTypeError: One of them can't be called.
@@ -54,6 +62,7 @@ def dump(
         "sys_path": [os.path.abspath(entry) for entry in sys.path],
         "linecache": {name: linecache.getlines(name) for name in _source_names(*functions.values())},
         "streams": streams,
+        "arrow": arrow,
         "functions": cloudpickle.dumps(functions, protocol=5),
     }
     return pickle.dumps(code, protocol=5)
@@ -67,6 +76,7 @@ class Code:
     combine: Callable[..., Any] | None
     reduce: Callable[..., Any]
     streams: bool
+    arrow: bool
 
 
 def load(pickled: bytes) -> Code:
@@ -77,7 +87,7 @@ def load(pickled: bytes) -> Code:
         # Without a modification time the entry is never checked against a file.
         linecache.cache[name] = (sum(map(len, lines)), None, lines, name)
     functions = pickle.loads(code["functions"])
-    return Code(**functions, streams=code["streams"])
+    return Code(**functions, streams=code["streams"], arrow=code["arrow"])
 
 
 def wants_iterator(reduce_func: Callable[..., Any]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Upload = Callable[[str, Callable[[], bool]], bytes]
 """Uploads the job of an id and returns its specification; asks now and then whether it was cancelled."""
+
+_FETCHED_BYTES_MAX = 64 << 20
+"""A larger result, as stored, is not fetched before somebody asks for it."""
 
 _PATIENCE_S = 10
 """How long a cancellation waits for a submission that is under way."""
@@ -72,6 +75,7 @@ class MapReduceFuture(Future[list[tuple[Any, Any]]]):
         self._claimed = False
         self._sent = upload is None  # from here on, the job may be in the cluster
         self._arrived = threading.Event()  # from here on, it is, or never will be
+        self._streamed = False  # the result is wanted one by one
         self._refusal: BaseException | None = None  # why it never will be
         thread = threading.Thread(target=self._carry, args=(upload,), name=f"mapreduce {job_id}", daemon=True)
         cluster._threads.add(thread)
@@ -108,7 +112,27 @@ class MapReduceFuture(Future[list[tuple[Any, Any]]]):
             ClusterError: The cluster was shut down before the job had ended.
         """
         self._check_process()
-        return super().result(timeout)
+        result = super().result(timeout)
+        if result is None:  # it was too large to be fetched unasked
+            result = self._client.collect(self.job_id, None)
+        return result
+
+    def iter_results(self, timeout: float | None = None) -> Iterator[tuple[Any, Any]]:
+        """The job's result, one ``(key, value)`` after another, for results that do not fit into memory.
+
+        They come in the order of the keys' encoding, which is the keys' own order wherever they are of one kind:
+        numbers, texts, tuples of them.
+
+        Args:
+            timeout: For how many seconds to wait for the job's end; None for as long as it takes.
+
+        Raises:
+            InvalidArgumentError: The job writes its results to files.
+            JobFailedError: The job failed, and whatever else :meth:`result` raises.
+        """
+        self._streamed = True
+        super().result(timeout)
+        return self._client.iterate(self.job_id)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """What :meth:`result` would raise, or None if it would not; waits for it.
@@ -179,7 +203,7 @@ class MapReduceFuture(Future[list[tuple[Any, Any]]]):
             failure = self._client.wait(self.job_id, self._say_phase)
             if failure is not None:
                 raise from_failure(json.loads(failure), self.job_id)
-            result = self._client.collect(self.job_id)
+            result = None if self._streamed else self._client.collect(self.job_id, _FETCHED_BYTES_MAX)
         except CancelledError:
             if self._claim():
                 self._set_cancelled()
@@ -190,7 +214,7 @@ class MapReduceFuture(Future[list[tuple[Any, Any]]]):
         else:
             if self._claim():
                 self.set_running_or_notify_cancel()
-                self.set_result(result)
+                self.set_result(result)  # type: ignore[arg-type]  # None: fetched when it is asked for
         finally:
             self._has_id.set()
             self._arrived.set()

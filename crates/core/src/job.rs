@@ -1,10 +1,10 @@
 //! The one record a job has in coordination, and the object that holds its outcome.
 //!
 //! ```text
-//!   Map ──► Reduce ──► Succeeded          changes of phase: compare-and-set by the owner, at its epoch
-//!    │         │
-//!    ├─────────┴─────► Failed             terminal phases are absorbing and unique (invariant I10)
-//!    └───────────────► Cancelled
+//!   Map ──► Reduce ──► (Publish) ──► Succeeded    changes of phase: compare-and-set by the owner, at its epoch
+//!    │         │           │
+//!    ├─────────┼───────────┴───────► Failed       terminal phases are absorbing and unique (invariant I10)
+//!    └─────────┴───────────────────► Cancelled
 //! ```
 
 use std::str::FromStr;
@@ -24,6 +24,9 @@ pub enum JobPhase {
     Map,
     /// Every map task is committed and its manifest written; reduce tasks run.
     Reduce,
+    /// Every reduce task is committed, and their files are moved to where the user wants them. It can't be
+    /// cancelled any more.
+    Publish,
     /// The result is there.
     Succeeded,
     /// A task failed for good.
@@ -52,6 +55,7 @@ impl JobPhase {
         match self {
             JobPhase::Map => "map",
             JobPhase::Reduce => "reduce",
+            JobPhase::Publish => "publish",
             JobPhase::Succeeded => "succeeded",
             JobPhase::Failed => "failed",
             JobPhase::Cancelled => "cancelled",
@@ -63,10 +67,11 @@ impl JobPhase {
 impl FromStr for JobPhase {
     type Err = ParseIdError;
     fn from_str(text: &str) -> Result<Self, ParseIdError> {
-        use JobPhase::{Cancelled, Failed, Map, Reduce, Succeeded};
-        let named =
-            [Map, Reduce, Succeeded, Failed, Cancelled].into_iter().find(|phase| phase.name() == text);
-        named.ok_or_else(|| bad(text, "a job's phase (map, reduce, succeeded, failed or cancelled)"))
+        use JobPhase::{Cancelled, Failed, Map, Publish, Reduce, Succeeded};
+        let named = [Map, Reduce, Publish, Succeeded, Failed, Cancelled]
+            .into_iter()
+            .find(|phase| phase.name() == text);
+        named.ok_or_else(|| bad(text, "a job's phase (map, reduce, publish, succeeded, failed or cancelled)"))
     }
 }
 

@@ -21,4 +21,4 @@ pub use history::{AttemptEnd, History, HistoryEvent};
 pub use ids::{AttemptId, Epoch, Incarnation, JobId, Role, Stage, TaskId};
 pub use job::{JobPhase, JobRecord, JobResult, Progress};
 pub use plan::{Plan, Split};
-pub use spec::{CodeRef, Commands, InputDescription, JobSpec, Settings};
+pub use spec::{CodeRef, Commands, InputDescription, JobSpec, OutputDescription, Partitioning, Settings};

@@ -3,14 +3,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{InputDescription, JobSpec, Persisted, Stage, TaskId};
+use crate::{JobSpec, Partitioning, Persisted, Stage, TaskId};
 
 /// Most partitions that are chosen unasked.
 const PARTITIONS_MAX: u32 = 32;
 /// Map tasks a reduce partition, unasked: small jobs should not pay for reducers they don't need.
 const SPLITS_PER_PARTITION: u32 = 4;
 
-/// The input of one map task: a run of records in one object.
+/// The input of one map task over uploaded records: a run of them in one object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Split {
     /// The object's name, below the job's directory.
@@ -28,8 +28,8 @@ pub struct Split {
 /// The tasks of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
-    /// One map task a split; task `map/i` reads `splits[i]`.
-    pub splits: Vec<Split>,
+    /// Map tasks: one a split of the input, in its order.
+    pub n_splits: u32,
     /// Reduce tasks.
     pub n_partitions: u32,
 }
@@ -42,16 +42,19 @@ impl Persisted for Plan {
 impl Plan {
     /// The plan that follows from `spec`.
     pub fn new(spec: &JobSpec) -> Plan {
-        let InputDescription::Uploaded { splits } = &spec.input;
-        let n_splits = u32::try_from(splits.len()).unwrap_or(u32::MAX);
+        let n_splits = u32::try_from(spec.input.n_splits()).unwrap_or(u32::MAX);
         let unasked = (n_splits / SPLITS_PER_PARTITION).clamp(1, PARTITIONS_MAX);
-        Plan { splits: splits.clone(), n_partitions: spec.settings.n_partitions.unwrap_or(unasked) }
+        let n_partitions = match &spec.settings.partitioning {
+            Partitioning::Hash => spec.settings.n_partitions.unwrap_or(unasked),
+            Partitioning::Range { boundaries } => u32::try_from(boundaries.len() + 1).unwrap_or(u32::MAX),
+        };
+        Plan { n_splits, n_partitions }
     }
 
     /// How many tasks `stage` has.
     pub fn n_tasks(&self, stage: Stage) -> u32 {
         match stage {
-            Stage::Map => u32::try_from(self.splits.len()).unwrap_or(u32::MAX),
+            Stage::Map => self.n_splits,
             Stage::Reduce => self.n_partitions,
         }
     }

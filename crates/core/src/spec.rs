@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{JobId, Persisted, Split};
+use crate::{Compression, FileFormat, FileRange, InputFile, JobId, Persisted, Split};
 
 /// Everything that a job's tasks need to know, written once to `spec`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +15,8 @@ pub struct JobSpec {
     pub code: CodeRef,
     /// The data.
     pub input: InputDescription,
+    /// Where the results go; none: to the client.
+    pub output: Option<OutputDescription>,
     /// How to run it.
     pub settings: Settings,
     /// When, in milliseconds since 1970.
@@ -76,6 +78,52 @@ pub enum InputDescription {
         /// In the order of the data.
         splits: Vec<Split>,
     },
+    /// Files, as they were when the job was submitted.
+    Files {
+        /// What they hold.
+        format: FileFormat,
+        /// All of them.
+        files: Vec<InputFile>,
+        /// The ranges of each map task.
+        splits: Vec<Vec<FileRange>>,
+    },
+}
+
+impl InputDescription {
+    /// How many map tasks there are.
+    pub fn n_splits(&self) -> usize {
+        match self {
+            InputDescription::Uploaded { splits } => splits.len(),
+            InputDescription::Files { splits, .. } => splits.len(),
+        }
+    }
+}
+
+/// Where the results go, if not to the client: one file a reduce partition, published when all are complete.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputDescription {
+    /// The directory, as a URL.
+    pub url: String,
+    /// What the files hold.
+    pub format: FileFormat,
+    /// How they are compressed.
+    pub compression: Compression,
+    /// Whether what is there already is replaced.
+    pub overwrite: bool,
+}
+
+/// How keys are spread over partitions.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "by")]
+pub enum Partitioning {
+    /// By the hash of the encoded key.
+    #[default]
+    Hash,
+    /// By the order of encoded keys, so that the partitions one behind the other are sorted.
+    Range {
+        /// Where partitions 1, 2, ... begin, ascending.
+        boundaries: Vec<Vec<u8>>,
+    },
 }
 
 /// How a job runs. Every field has a default that suits most jobs.
@@ -86,6 +134,8 @@ pub struct Settings {
     pub requested_n_workers: Option<u32>,
     /// Reduce partitions; none: from the input's size, see [`crate::Plan::new`].
     pub n_partitions: Option<u32>,
+    /// Which partition a key goes to.
+    pub partitioning: Partitioning,
     /// How often one task may fail by its own doing before the job fails.
     pub max_attempts: u32,
     /// Whether a raised exception is tried again within that budget, or reported at once.
@@ -101,6 +151,7 @@ impl Default for Settings {
         Settings {
             requested_n_workers: None,
             n_partitions: None,
+            partitioning: Partitioning::Hash,
             max_attempts: 4,
             retry_exceptions: false,
             batch_size: None,

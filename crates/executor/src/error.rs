@@ -3,6 +3,7 @@
 use std::{io, path::Path};
 
 use mapreduce_core::FailureKind;
+use mapreduce_formats::FormatError;
 use mapreduce_storage::StorageError;
 
 use crate::UserFailure;
@@ -13,6 +14,9 @@ pub enum TaskError {
     /// Storage did not do what it was asked, or holds something else than was written.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The input can't be read, or the output written.
+    #[error(transparent)]
+    Files(#[from] FormatError),
     /// The user's code failed.
     #[error("{}", .0.message)]
     User(Box<UserFailure>),
@@ -46,6 +50,7 @@ impl From<TaskError> for UserFailure {
         match error {
             TaskError::User(failure) => *failure,
             TaskError::Storage(error) => UserFailure::new(error.failure_kind(), error.to_string()),
+            TaskError::Files(error) => UserFailure::new(error.failure_kind(), error.to_string()),
             error @ TaskError::Scratch { .. } => UserFailure::new(FailureKind::Storage, error.to_string()),
         }
     }

@@ -8,6 +8,8 @@ mod error;
 pub mod frames;
 pub mod keys;
 pub mod map;
+mod output;
+mod records;
 pub mod reduce;
 mod resources;
 pub mod results;
@@ -18,6 +20,7 @@ mod user_code;
 pub mod varint;
 
 pub use error::TaskError;
+pub use records::Records;
 pub use resources::Resources;
 pub use run::{RunError, run};
 pub use task::{Assignment, Executor, Outcome};

@@ -28,7 +28,7 @@ impl Resources {
     }
 
     /// Waits for I/O.
-    pub(crate) fn wait<F: Future>(&self, future: F) -> F::Output {
+    pub fn wait<F: Future>(&self, future: F) -> F::Output {
         self.runtime.block_on(future)
     }
 }

@@ -13,11 +13,21 @@ use crate::{
 /// Files that are opened at one time.
 pub(crate) const FETCHES_AT_ONCE: usize = 16;
 
-/// The result, in the order of the encoded keys: groups of one encoded value each.
-pub fn merge(resources: &Resources, job: JobId) -> Result<Merge, TaskError> {
+/// How many bytes the result takes in storage.
+pub fn stored_bytes(resources: &Resources, job: JobId) -> Result<u64, TaskError> {
+    let manifest = read_manifest(resources, job)?;
+    Ok(manifest.entries.iter().flat_map(|entry| &entry.files).map(|file| file.length).sum())
+}
+
+fn read_manifest(resources: &Resources, job: JobId) -> Result<Manifest, TaskError> {
     let path = paths::manifest(job, Stage::Reduce);
     let manifest: Option<Manifest> = resources.wait(read(&resources.store, &path))?;
-    let manifest = manifest.ok_or_else(|| StorageError::NotFound { path: path.to_string() })?;
+    Ok(manifest.ok_or_else(|| StorageError::NotFound { path: path.to_string() })?)
+}
+
+/// The result, in the order of the encoded keys: groups of one encoded value each.
+pub fn merge(resources: &Resources, job: JobId) -> Result<Merge, TaskError> {
+    let manifest = read_manifest(resources, job)?;
     let files: Vec<_> = manifest.entries.iter().flat_map(|entry| &entry.files).collect();
     let (_, part_bytes) = fan_in(resources.memory_bytes, files.len());
     let fetches = files.iter().map(|file| fetch_file(resources, job, file, part_bytes));

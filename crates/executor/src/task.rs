@@ -4,17 +4,19 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 use mapreduce_core::{
-    AttemptId, Clock, Failure, FailureKind, Incarnation, JobId, JobSpec, Persisted, Plan, Stage, TaskId,
+    AttemptId, Clock, Failure, FailureKind, Incarnation, JobId, JobSpec, OutputDescription, Partitioning,
+    Persisted, Plan, Stage, TaskId,
 };
 use mapreduce_storage::{
     Commit, FileRef, Manifest, Marker, StorageError, Store, commit, delete_attempt, marker, paths, read,
-    read_bytes, splits::read_split,
+    read_bytes,
 };
 use object_store::path::Path;
 
 use crate::{
-    Resources, TaskError, UserCode, UserFailure,
+    Records, Resources, TaskError, UserCode, UserFailure,
     map::{MapSink, Partitioner},
+    output,
     reduce::{Merge, fan_in},
     results::FETCHES_AT_ONCE,
     shuffle::{FileWriter, Stored, fetch_partition},
@@ -56,7 +58,7 @@ pub struct Executor {
 }
 
 struct Job {
-    id: JobId,
+    spec: JobSpec,
     plan: Plan,
     code: Box<dyn UserCode>,
     /// Once a reduce task has asked for it.
@@ -100,7 +102,7 @@ impl Executor {
             return Ok(if mine { Outcome::Committed } else { Outcome::Superseded });
         }
         let mut opened = match self.job.take() {
-            Some(opened) if opened.id == job => opened,
+            Some(opened) if opened.spec.job == job => opened,
             _ => self.open_job(job)?,
         };
         let output = match task.stage {
@@ -124,9 +126,17 @@ impl Executor {
             Commit::Won => Ok(Outcome::Committed),
             Commit::Lost(_) => {
                 self.resources.wait(delete_attempt(self.store(), job, task, attempt))?;
+                if let (Stage::Reduce, Some(output)) = (task.stage, self.output()) {
+                    output::delete(output, (job, task, attempt))?;
+                }
                 Ok(Outcome::Superseded)
             }
         }
+    }
+
+    /// Of the current job.
+    fn output(&self) -> Option<&OutputDescription> {
+        self.job.as_ref().and_then(|job| job.spec.output.as_ref())
     }
 
     fn store(&self) -> &Store {
@@ -150,19 +160,19 @@ impl Executor {
             Ok((spec, plan, code))
         })?;
         let code = (self.load)(&spec, &code)?;
-        Ok(Job { id, plan, code, maps: None })
+        Ok(Job { spec, plan, code, maps: None })
     }
 
     fn map(&self, job: &mut Job, assignment: &Assignment) -> Result<Output, TaskError> {
         let &Assignment { task, attempt, .. } = assignment;
-        let split = job.plan.splits.get(task.index as usize).ok_or_else(|| not_planned(task))?;
-        let records = self.resources.wait(read_split(self.store(), job.id, split))?;
-        let partitioner = Partitioner::Hash { n_partitions: job.plan.n_partitions };
-        let mut sink = MapSink::new(&self.resources, partitioner);
-        job.code.map(&mut records.iter(), &mut sink)?;
+        let records = Records::of(&job.spec.input, job.spec.job, task.index, &self.resources)?;
+        let mut records = records.ok_or_else(|| not_planned(task))?;
+        let mut sink = MapSink::new(&self.resources, partitioner(&job.spec, &job.plan));
+        job.code.map(&mut records, &mut sink)?;
         let records_out = sink.n_values();
-        let file = sink.finish(job.code.as_mut(), paths::attempt_output(job.id, task, attempt))?;
-        Ok(Output { file, input_manifest: None, records_in: split.records, records_out })
+        let path = paths::attempt_output(job.spec.job, task, attempt);
+        let file = sink.finish(job.code.as_mut(), path)?;
+        Ok(Output { file, input_manifest: None, records_in: records.n_records(), records_out })
     }
 
     fn reduce(&self, job: &mut Job, assignment: &Assignment) -> Result<Output, TaskError> {
@@ -172,20 +182,28 @@ impl Executor {
         }
         let maps = match job.maps.take() {
             Some(maps) => maps,
-            None => self.resources.wait(Maps::read(self.store(), job.id))?,
+            None => self.resources.wait(Maps::read(self.store(), job.spec.job))?,
         };
         let maps = job.maps.insert(maps);
         let input_manifest = Some(maps.digest.clone());
-        let mut groups = maps.open(&self.resources, job.id, task.index)?;
-        let path = paths::attempt_output(job.id, task, attempt);
-        let mut file = FileWriter::new(Stored::new(&self.resources, path));
+        let id = job.spec.job;
+        let mut groups = maps.open(&self.resources, id, task.index)?;
+        if let Some(output) = &job.spec.output {
+            let attempt = (id, task, attempt);
+            let (file, records_out) = output::write(output, attempt, &mut groups, job.code.as_mut())?;
+            return Ok(Output { file, input_manifest, records_in: groups.n_values(), records_out });
+        }
+        let mut file =
+            FileWriter::new(Stored::new(&self.resources, paths::attempt_output(id, task, attempt)));
         let (mut records_out, mut value) = (0, Vec::new());
         while let Some(group) = groups.next_group()? {
             let (key, hint) = (group.key.clone(), group.hint.clone());
             value.clear();
-            job.code.reduce(group, &mut value)?;
-            file.push(&key, &hint, 1, &value)?;
-            records_out += 1;
+            let n = job.code.reduce(group, &mut value)?;
+            if n > 0 {
+                file.push(&key, &hint, n, &value)?;
+            }
+            records_out += n;
         }
         file.end_partition()?;
         let (file, records_in) = (file.finish()?.finish()?, groups.n_values());
@@ -207,6 +225,13 @@ impl Maps {
         let opens = files.iter().map(|file| fetch_partition(resources, job, file, partition, part_bytes));
         let opened = futures::stream::iter(opens).buffered(FETCHES_AT_ONCE).try_collect();
         Merge::new(resources.wait(opened)?, resources)
+    }
+}
+
+fn partitioner(spec: &JobSpec, plan: &Plan) -> Partitioner {
+    match &spec.settings.partitioning {
+        Partitioning::Hash => Partitioner::Hash { n_partitions: plan.n_partitions },
+        Partitioning::Range { boundaries } => Partitioner::Range { boundaries: boundaries.clone() },
     }
 }
 

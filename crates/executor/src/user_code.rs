@@ -2,16 +2,20 @@
 //! language's face makes its objects of them and calls the functions.
 
 use bytes::Bytes;
-use mapreduce_core::{AttemptId, Failure, FailureKind, Incarnation, TaskId};
+use mapreduce_core::{AttemptId, Failure, FailureKind, FileFormat, Incarnation, TaskId};
 
-use crate::{TaskError, map::MapSink, reduce::Rest};
+use crate::{
+    Records, TaskError,
+    map::MapSink,
+    reduce::{Merge, Rest},
+};
 
 /// The user's functions, loaded for one job. An implementation encodes equal keys as equal bytes and keys that
 /// its language can order in that order (see [`crate::keys`]); what it encodes, it can decode in any process.
 pub trait UserCode {
     /// Maps the records of one split, in order, and puts the pairs into `sink`, in order. When the sink
     /// [is full](MapSink::is_full), which is to be asked now and then, it wants to be [spilled](MapSink::spill).
-    fn map(&mut self, records: &mut dyn Iterator<Item = &[u8]>, sink: &mut MapSink) -> Result<(), TaskError>;
+    fn map(&mut self, records: &mut Records, sink: &mut MapSink) -> Result<(), TaskError>;
 
     /// Whether [`UserCode::combine`] does something.
     fn combines(&self) -> bool {
@@ -25,8 +29,17 @@ pub trait UserCode {
         Err(UserFailure::new(FailureKind::BadCode, "the job has no combiner").into())
     }
 
-    /// Reduces one key's values, and appends the encoded result to `out`.
-    fn reduce(&mut self, group: Group, out: &mut Vec<u8>) -> Result<(), TaskError>;
+    /// Reduces one key's values, and appends the encoded results to `out`; answers how many they are.
+    fn reduce(&mut self, group: Group, out: &mut Vec<u8>) -> Result<u64, TaskError>;
+
+    /// Reduces one partition into records of a file, for jobs that have an output. `write` takes a record as
+    /// [`RecordWriter`](mapreduce_formats::RecordWriter) does.
+    fn write(
+        &mut self,
+        groups: &mut Merge,
+        format: &FileFormat,
+        write: &mut dyn FnMut(&[u8]) -> Result<(), TaskError>,
+    ) -> Result<(), TaskError>;
 }
 
 /// One key and its values, in the order of the input.

@@ -4,12 +4,12 @@
 use std::{collections::BTreeMap, convert::Infallible, num::NonZeroU64, sync::Arc};
 
 use mapreduce_core::{
-    AttemptId, CodeRef, Epoch, FailureKind, Incarnation, InputDescription, JobId, JobSpec, Plan, Role,
-    Settings, Stage, SystemClock, TaskId,
+    AttemptId, CodeRef, Epoch, FailureKind, FileFormat, Incarnation, InputDescription, JobId, JobSpec, Plan,
+    Role, Settings, Stage, SystemClock, TaskId,
 };
 use mapreduce_executor::{
-    Assignment, Executor, Group, Outcome, Resources, TaskError, UserCode, UserFailure, keys, map::MapSink,
-    results,
+    Assignment, Executor, Group, Outcome, Records, Resources, TaskError, UserCode, UserFailure, keys,
+    map::MapSink, reduce::Merge, results,
 };
 use mapreduce_storage::{
     Manifest, Store, create, marker, markers, open, paths, put_file,
@@ -28,19 +28,21 @@ struct Words {
 }
 
 impl UserCode for Words {
-    fn map(&mut self, records: &mut dyn Iterator<Item = &[u8]>, sink: &mut MapSink) -> Result<(), TaskError> {
-        for record in records {
-            if record == b"bad" {
-                let mut failure = UserFailure::new(FailureKind::NotAPair, "a bad record");
-                failure.record = Some("bad".to_owned());
-                return Err(failure.into());
-            }
-            let mut key = Vec::new();
-            keys::put_bytes(&mut key, keys::tag::BYTES, &record[..record.len().min(1)]);
-            let Ok(group) = sink.group(&key, |_| Ok::<(), Infallible>(()));
-            sink.push(group, 1, record);
-            if sink.is_full() {
-                sink.spill(self)?;
+    fn map(&mut self, records: &mut Records, sink: &mut MapSink) -> Result<(), TaskError> {
+        while let Some(batch) = records.next_batch()? {
+            for record in batch.iter() {
+                if record == b"bad" {
+                    let mut failure = UserFailure::new(FailureKind::NotAPair, "a bad record");
+                    failure.record = Some("bad".to_owned());
+                    return Err(failure.into());
+                }
+                let mut key = Vec::new();
+                keys::put_bytes(&mut key, keys::tag::BYTES, &record[..record.len().min(1)]);
+                let Ok(group) = sink.group(&key, |_| Ok::<(), Infallible>(()));
+                sink.push(group, 1, record);
+                if sink.is_full() {
+                    sink.spill(self)?;
+                }
             }
         }
         Ok(())
@@ -52,12 +54,27 @@ impl UserCode for Words {
 
     /// Joins the words, which is what reducing does as well.
     fn combine(&mut self, group: Group, out: &mut Vec<u8>) -> Result<(), TaskError> {
-        self.reduce(group, out)
+        self.reduce(group, out).map(drop)
     }
 
-    fn reduce(&mut self, mut group: Group, out: &mut Vec<u8>) -> Result<(), TaskError> {
+    fn reduce(&mut self, mut group: Group, out: &mut Vec<u8>) -> Result<u64, TaskError> {
         while let Some(values) = group.values.next_run()? {
             out.extend_from_slice(&values.bytes);
+        }
+        Ok(1)
+    }
+
+    /// A line of the values for each key.
+    fn write(
+        &mut self,
+        groups: &mut Merge,
+        _: &FileFormat,
+        write: &mut dyn FnMut(&[u8]) -> Result<(), TaskError>,
+    ) -> Result<(), TaskError> {
+        while let Some(group) = groups.next_group()? {
+            let mut line = Vec::new();
+            self.reduce(group, &mut line)?;
+            write(&line)?;
         }
         Ok(())
     }
@@ -89,6 +106,7 @@ impl World {
             user: "ada".to_owned(),
             code: CodeRef::Python { digest: digest.clone() },
             input: InputDescription::Uploaded { splits },
+            output: None,
             settings: Settings { n_partitions: Some(n_partitions), ..Settings::default() },
             submitted_at_ms: 0,
         };
@@ -242,16 +260,20 @@ fn the_loser_of_a_race_deletes_its_own_data_and_nothing_else() {
     };
     struct Slow<F>(F);
     impl<F: Fn()> UserCode for Slow<F> {
-        fn map(
-            &mut self,
-            records: &mut dyn Iterator<Item = &[u8]>,
-            sink: &mut MapSink,
-        ) -> Result<(), TaskError> {
+        fn map(&mut self, records: &mut Records, sink: &mut MapSink) -> Result<(), TaskError> {
             (self.0)();
             Words::default().map(records, sink)
         }
-        fn reduce(&mut self, group: Group, out: &mut Vec<u8>) -> Result<(), TaskError> {
+        fn reduce(&mut self, group: Group, out: &mut Vec<u8>) -> Result<u64, TaskError> {
             Words::default().reduce(group, out)
+        }
+        fn write(
+            &mut self,
+            groups: &mut Merge,
+            format: &FileFormat,
+            write: &mut dyn FnMut(&[u8]) -> Result<(), TaskError>,
+        ) -> Result<(), TaskError> {
+            Words::default().write(groups, format, write)
         }
     }
     let load = Box::new(move |_: &JobSpec, _: &[u8]| Ok(Box::new(Slow(rival.clone())) as Box<dyn UserCode>));

@@ -58,7 +58,14 @@ impl Batch {
         Batch::new(url, bytes, vec![(0, end)], Places::Each(vec![offset]))
     }
 
-    /// How many records there are; never 0.
+    /// Records that a client uploaded: `bytes`, and the start and end of each; the first is record `first` of
+    /// the input, and that is how positions count.
+    pub fn of_uploaded(url: Arc<str>, first: u64, (bytes, records): (Vec<u8>, Vec<(u32, u32)>)) -> Self {
+        let places = Places::Each((first..).take(records.len()).collect());
+        Batch::new(url, bytes, records, places)
+    }
+
+    /// How many records there are; never 0 in what a reader hands out.
     pub fn len(&self) -> usize {
         self.records.len()
     }

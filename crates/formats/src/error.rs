@@ -139,7 +139,8 @@ impl FormatError {
         }
     }
 
-    pub(crate) fn unwritable(url: &str, source: io::Error) -> Self {
+    /// For errors of the disk that an output is written to.
+    pub fn unwritable(url: &str, source: io::Error) -> Self {
         FormatError::Unwritable { url: url.to_owned(), source }
     }
 

@@ -24,7 +24,7 @@ mod write;
 pub use batch::{Batch, Position};
 pub use error::FormatError;
 pub use find::find;
-pub use publish::{check_output, publish, temporary_dir};
+pub use publish::{check_output, discard, part_names, publish, temporary_dir};
 pub use read::{BATCH_BYTES, RECORD_BYTES_MAX, SplitReader, read};
 pub use row::{CsvRow, encode_csv_row};
 pub use split::{SPLIT_BYTES, split};

@@ -22,9 +22,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use mapreduce_core::JobId;
+use mapreduce_core::{JobId, OutputDescription};
 
-use crate::{FormatError, location};
+use crate::{FormatError, file_ending, location};
 
 const TEMPORARY: &str = "_temporary";
 const PUBLISHING: &str = "_publishing";
@@ -33,6 +33,12 @@ const SUCCESS: &str = "_SUCCESS";
 /// The directory in which the executors write the parts of `job`. `output` is a path or a `file://` URL.
 pub fn temporary_dir(output: &str, job: JobId) -> Result<PathBuf, FormatError> {
     Ok(location::local_path(output)?.join(TEMPORARY).join(job.to_string()))
+}
+
+/// The names of the files of an output, partition by partition: `part-00000.txt` and so on.
+pub fn part_names(output: &OutputDescription) -> impl Iterator<Item = String> + use<> {
+    let ending = file_ending(&output.format, output.compression);
+    (0u32..).map(move |n| format!("part-{n:05}{ending}"))
 }
 
 /// Whether a job may write into `output`, asked before it starts: it must be absent or an empty directory,
@@ -64,6 +70,20 @@ pub async fn publish(
     };
     let published = tokio::task::spawn_blocking(move || publication.run(overwrite)).await;
     published.map_err(|error| FormatError::unwritable(output, error.into()))?
+}
+
+/// Removes what the attempts of a job that did not succeed have written.
+pub async fn discard(output: &str, job: JobId) -> Result<(), FormatError> {
+    let publication = Publication {
+        directory: location::local_path(output)?,
+        temporary: temporary_dir(output, job)?,
+        job,
+        parts: Vec::new(),
+    };
+    let exists = publication.temporary.exists();
+    let discarded =
+        tokio::task::spawn_blocking(move || if exists { publication.clean_up() } else { Ok(()) }).await;
+    discarded.map_err(|error| FormatError::unwritable(output, error.into()))?
 }
 
 struct Publication {

@@ -14,17 +14,21 @@
 //! # }
 //! ```
 
+mod cli;
 mod client;
 mod cluster;
+mod executor;
 pub mod home;
 pub mod keeper;
 pub mod monitor;
+pub mod native;
 mod process;
 mod urls;
 
 pub use mapreduce_rpc::headers::Credentials;
 
 pub use self::{
+    cli::command_line,
     client::{CONNECT_TIMEOUT, Client, ClientError, JobOutcome, JobUpdate},
     cluster::{ClusterError, LocalCluster, LocalOptions, kill},
     urls::{BadDirectory, ClusterUrls},

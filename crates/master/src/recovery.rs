@@ -22,6 +22,7 @@ pub(crate) async fn load(
         phase: record.phase,
         plan,
         code: spec.code,
+        output: spec.output,
         settings: spec.settings,
         winners: Default::default(),
         failures: Default::default(),

@@ -11,7 +11,7 @@ use mapreduce_coordination::{
 };
 use mapreduce_core::{
     AttemptId, Epoch, Failure, FailureKind, History, HistoryEvent, Incarnation, JobPhase, JobRecord,
-    JobResult, Persisted, Plan, Stage, TaskId,
+    JobResult, OutputDescription, Persisted, Plan, Stage, TaskId,
 };
 use mapreduce_storage::{self as storage, Created, Manifest, StorageError, paths};
 use object_store::path::Path;
@@ -62,8 +62,9 @@ pub(crate) struct Writer {
     version: Version,
     is_new: bool,
     plan: Option<Plan>,
-    /// Digest of the manifest that was sealed last.
-    manifest: String,
+    output: Option<OutputDescription>,
+    /// The manifest that was sealed last.
+    manifest: Option<Manifest>,
     events: Vec<HistoryEvent>,
     sends: Vec<Box<dyn FnOnce() + Send>>,
     sequence: u64,
@@ -82,7 +83,8 @@ impl Writer {
             version,
             is_new,
             plan: None,
-            manifest: String::new(),
+            output: None,
+            manifest: None,
             events: vec![owned],
             sends: Vec::new(),
             sequence: 0,
@@ -164,6 +166,7 @@ impl Writer {
         // A pure function of the spec, as a manifest is one of the markers: whoever writes it writes these bytes.
         self.begin_write(paths::plan(record.job), loaded.plan.clone());
         self.plan = Some(loaded.plan.clone());
+        self.output = loaded.output.clone();
         self.tell(Event::Loaded { job: record.job, epoch: record.epoch, loaded });
         Ok(())
     }
@@ -223,7 +226,7 @@ impl Writer {
         let markers = persist("read the markers", || storage::markers(&store, job, stage)).await?;
         let manifest = Manifest::new(&plan, stage, &markers)
             .map_err(|e| StorageError::NotFound { path: e.to_string() })?;
-        self.manifest = manifest.digest();
+        self.manifest = Some(manifest.clone());
         self.begin_write(paths::manifest(job, stage), manifest);
         if stage == Stage::Map {
             self.next_phase = Some(JobPhase::Reduce);
@@ -235,8 +238,17 @@ impl Writer {
     /// The result, then the terminal record. A result that is there already binds: an owner before us decided
     /// so from what was durable.
     async fn end(&mut self, ending: Ending) -> Result<(), Stop> {
+        let mut ending = ending;
+        if let (Ending::Succeeded, Some(output)) = (&ending, self.output.clone()) {
+            self.settle().await?;
+            let published = self.publish(&output).await?;
+            ending = published.map_or(Ending::Cancelled, |failed| failed.map_or(ending, Ending::Failed));
+        }
         let wanted = match ending {
-            Ending::Succeeded => Some(JobResult::Succeeded { manifest: self.manifest.clone() }),
+            Ending::Succeeded => {
+                let manifest = self.manifest.as_ref().map(Manifest::digest).unwrap_or_default();
+                Some(JobResult::Succeeded { manifest })
+            }
             Ending::Failed(failure) => Some(JobResult::Failed { failure }),
             Ending::Cancelled => None,
         };
@@ -258,8 +270,65 @@ impl Writer {
         let (phase, settled) = tokio::join!(decide, self.settle());
         settled?;
         let phase = phase?;
+        if phase != JobPhase::Succeeded
+            && let Some(output) = &self.output
+            && let Err(e) = mapreduce_formats::discard(&output.url, self.record.job).await
+        {
+            tracing::warn!(job = %self.record.job, "what was written of the output stays: {e}");
+        }
         // Whoever asked for the cancellation before this write succeeds is in the right.
-        self.update(|record| record.phase = if record.cancel { JobPhase::Cancelled } else { phase }).await
+        self.update(|record| {
+            let cancelled = record.cancel && record.phase != JobPhase::Publish;
+            record.phase = if cancelled { JobPhase::Cancelled } else { phase };
+        })
+        .await
+    }
+
+    /// Moves the files of the reduce tasks to where the user wants them. From its beginning on the job can't be
+    /// cancelled: answers none if it was before, else why the output can't be published, if it can't.
+    async fn publish(&mut self, output: &OutputDescription) -> Result<Option<Option<Box<Failure>>>, Stop> {
+        self.update(|record| {
+            if !record.cancel {
+                record.phase = JobPhase::Publish;
+            }
+        })
+        .await?;
+        if self.record.phase != JobPhase::Publish {
+            return Ok(None);
+        }
+        let entries = self.manifest.iter().flat_map(|manifest| &manifest.entries);
+        let files = entries.flat_map(|entry| &entry.files).map(|file| file.path.clone().into());
+        let parts: Vec<_> = files.zip(mapreduce_formats::part_names(output)).collect();
+        let mut pause = RETRY_FIRST;
+        loop {
+            match mapreduce_formats::publish(&output.url, self.record.job, &parts, output.overwrite).await {
+                Ok(()) => return Ok(Some(None)),
+                Err(e) if e.failure_kind() == FailureKind::Storage => {
+                    tracing::warn!(job = %self.record.job, "the output can't be published yet: {e}");
+                    sleep(pause).await;
+                    pause = (pause * 2).min(RETRY_MAX);
+                }
+                Err(e) => {
+                    let message = format!("the output can't be published: {e}");
+                    return Ok(Some(Some(Box::new(self.failure(None, message)))));
+                }
+            }
+        }
+    }
+
+    /// A failure that is nobody's attempt's.
+    fn failure(&self, task: Option<TaskId>, message: String) -> Failure {
+        Failure {
+            task: task.unwrap_or(TaskId { stage: Stage::Map, index: 0 }),
+            attempt: AttemptId { epoch: self.epoch(), number: 0 },
+            worker: Incarnation::clone(&self.context.me),
+            what: FailureKind::BadData,
+            message,
+            traceback: String::new(),
+            record: None,
+            pickled_exception: None,
+            at_ms: self.context.clock.unix_ms(),
+        }
     }
 
     /// Changes the job's record, at our epoch or not at all.
@@ -306,17 +375,8 @@ impl Writer {
     /// Ends a job that no owner could go on with, and says why.
     async fn give_up(&mut self, why: &StorageError, task: Option<TaskId>) {
         tracing::error!(job = %self.record.job, "the job can't go on: {why}");
-        let failure = Failure {
-            task: task.unwrap_or(TaskId { stage: Stage::Map, index: 0 }),
-            attempt: AttemptId { epoch: self.epoch(), number: 0 },
-            worker: Incarnation::clone(&self.context.me),
-            what: FailureKind::BadData,
-            message: format!("the job's state in storage can't be used: {why}"),
-            traceback: String::new(),
-            record: None,
-            pickled_exception: None,
-            at_ms: self.context.clock.unix_ms(),
-        };
+        let message = format!("the job's state in storage can't be used: {why}");
+        let failure = self.failure(task, message);
         while let Err(Stop::Damaged(e, _)) = self.end(Ending::Failed(Box::new(failure.clone()))).await {
             // One object after another turns out to be damaged; none is looked at twice, but the result.
             if matches!(&e, StorageError::Damaged { path, .. } if *path == paths::result(self.record.job).to_string())

@@ -18,9 +18,10 @@ use serde::Serialize;
 
 use crate::{
     cluster::Live,
+    files::InputFiles,
     fork::ForkGuard,
     raise::{CancelledError, StorageError, client_error, invalid},
-    results::collect,
+    results::{self, ResultIterator},
     upload::{upload_code, upload_records},
 };
 
@@ -64,6 +65,7 @@ impl Client {
         code: &[u8],
         split_records: Option<u64>,
         settings: &str,
+        output: Option<&str>,
         is_cancelled: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let live = self.live.require()?;
@@ -72,19 +74,26 @@ impl Client {
         let made = py.detach(|| mapreduce_storage::make_job_dirs(&live.urls.storage, job));
         made.map_err(|e| StorageError::new_err(e.to_string()))?;
         let (digest, uploaded) = upload_code(py, live.client.store(), job, code)?;
-        let splits = upload_records(&live.urls.storage, job, records, split_records, || {
-            live.check_open()?;
-            if is_cancelled.call0()?.is_truthy()? {
-                return Err(CancelledError::new_err(format!("{job} was cancelled")));
+        let input = match records.cast::<InputFiles>() {
+            Ok(files) => files.get().0.clone(),
+            Err(_) => {
+                let splits = upload_records(&live.urls.storage, job, records, split_records, || {
+                    live.check_open()?;
+                    if is_cancelled.call0()?.is_truthy()? {
+                        return Err(CancelledError::new_err(format!("{job} was cancelled")));
+                    }
+                    Ok(())
+                })?;
+                InputDescription::Uploaded { splits }
             }
-            Ok(())
-        })?;
+        };
         uploaded.wait(py)?;
         let spec = JobSpec {
             job,
             user: live.username.clone(),
             code: CodeRef::Python { digest },
-            input: InputDescription::Uploaded { splits },
+            input,
+            output: output.map(serde_json::from_str).transpose().map_err(not_ours)?,
             settings,
             submitted_at_ms: SystemClock::default().unix_ms(),
         };
@@ -128,10 +137,22 @@ impl Client {
         }
     }
 
-    /// The result of a job that has succeeded, as a list of pairs.
-    fn collect<'py>(&self, py: Python<'py>, job: &str) -> PyResult<Bound<'py, PyList>> {
+    /// The result of a job that has succeeded, as a list of pairs; of one with an output the paths of its files.
+    /// None if it takes more than `bytes_max` in storage.
+    fn collect<'py>(
+        &self,
+        py: Python<'py>,
+        job: &str,
+        bytes_max: Option<u64>,
+    ) -> PyResult<Option<Bound<'py, PyList>>> {
         let live = self.live.require()?;
-        collect(py, &live.urls.storage, job_id(job)?)
+        results::collect(py, &live.urls.storage, job_id(job)?, bytes_max)
+    }
+
+    /// The same pairs, one by one, in the order of the encoded keys.
+    fn iterate(&self, py: Python<'_>, job: &str) -> PyResult<ResultIterator> {
+        let live = self.live.require()?;
+        ResultIterator::open(py, &live.urls.storage, job_id(job)?)
     }
 
     /// Asks for the job to be cancelled. Whether it will be: false if it has ended otherwise.
@@ -139,7 +160,7 @@ impl Client {
         let live = self.live.require()?;
         let job = job_id(job)?;
         let update = live.run(py, || live.client.cancel(job), client_error)?;
-        Ok(update.phase == JobPhase::Cancelled || !update.phase.is_terminal())
+        Ok(matches!(update.phase, JobPhase::Cancelled | JobPhase::Map | JobPhase::Reduce))
     }
 
     /// Removes what is kept of jobs that have ended, and answers which.

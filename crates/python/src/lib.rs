@@ -5,6 +5,7 @@ mod auth;
 mod client;
 mod cluster;
 mod executor;
+mod files;
 mod fork;
 mod keys;
 mod objects;
@@ -27,6 +28,7 @@ mod _native {
     use crate::{
         client::Client,
         cluster::Cluster,
+        files::{InputFiles, check_output_directory},
         keys::{_decode_key, _encode_key},
         values::{_decode_value, _encode_value},
     };

@@ -4,7 +4,7 @@ use pyo3::{
     import_exception,
     prelude::*,
     sync::PyOnceLock,
-    types::{PyBytes, PyString},
+    types::{PyBytes, PyList, PyString},
 };
 
 import_exception!(mapreduce.errors, InvalidArgumentError);
@@ -44,6 +44,8 @@ pub struct Code<'py> {
     pub reduce: Bound<'py, PyAny>,
     /// The reduce function wants an iterator of values instead of a list.
     pub streams: bool,
+    /// The map function wants tables as Arrow's batches instead of rows.
+    pub arrow: bool,
 }
 
 /// Loads a code object.
@@ -59,6 +61,40 @@ pub type Description = (String, String, String, Option<String>);
 pub fn describe(py: Python<'_>, error: &PyErr) -> PyResult<Description> {
     // As a value, because that one carries the traceback; a mere `value` does not before Python 3.12.
     call!(py, "mapreduce._failures", "describe", (error.clone_ref(py).into_value(py),))?.extract()
+}
+
+/// What JSON text means.
+pub fn parse_json<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyAny>> {
+    call!(py, "json", "loads", (text,))
+}
+
+/// The rows of a table, an Arrow IPC stream.
+pub fn table_rows<'py>(py: Python<'py>, table: &[u8], arrow: bool) -> PyResult<Bound<'py, PyList>> {
+    Ok(call!(py, "mapreduce._records", "table_rows", (PyBytes::new(py, table), arrow))?.cast_into()?)
+}
+
+/// A result as a line of text.
+pub fn text_line(key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
+    call!(key.py(), "mapreduce._records", "text_line", (key, value))?.extract().map(Some)
+}
+
+/// A result as a line of JSON.
+pub fn json_line(key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
+    call!(key.py(), "mapreduce._records", "json_line", (key, value))?.extract().map(Some)
+}
+
+/// A result as the fields of a row.
+pub fn csv_fields(key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
+    call!(key.py(), "mapreduce._records", "csv_fields", (key, value))?.extract()
+}
+
+/// Results as a table, an Arrow IPC stream.
+pub fn table<'py>(
+    py: Python<'py>,
+    keys: Vec<Py<PyAny>>,
+    values: Vec<Py<PyAny>>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    Ok(call!(py, "mapreduce._records", "table", (keys, values))?.cast_into()?)
 }
 
 /// The shortened `repr` of an object.

@@ -1,10 +1,11 @@
 //! The client's side of a job's result.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
-use mapreduce_core::JobId;
-use mapreduce_executor::{Resources, TaskError, results};
-use mapreduce_storage::open;
+use mapreduce_core::{JobId, JobSpec, OutputDescription, Plan};
+use mapreduce_executor::{Resources, TaskError, reduce::Merge, results};
+use mapreduce_formats::part_names;
+use mapreduce_storage::{StorageError as StoreError, open, paths, read};
 use pyo3::{
     exceptions::PyTypeError,
     prelude::*,
@@ -14,7 +15,7 @@ use tokio::runtime::Builder;
 
 use crate::{
     keys,
-    objects::{StorageError, damaged},
+    objects::{InvalidArgumentError, StorageError, damaged},
     values,
 };
 
@@ -22,22 +23,97 @@ use crate::{
 const MEMORY_BYTES: usize = 64 << 20;
 
 /// The result of a job that has succeeded: the list of `(key, value)`, in the order of the keys if Python has one
-/// for them, else in the order of their encoding. Other threads run while it reads.
-pub fn collect<'py>(py: Python<'py>, storage_url: &str, job: JobId) -> PyResult<Bound<'py, PyList>> {
-    let runtime = Builder::new_current_thread().build()?;
-    let store = open(storage_url).map_err(|error| storage_error(error.into()))?;
-    let scratch = std::env::temp_dir();
-    let resources = Resources { store, runtime: Arc::new(runtime), memory_bytes: MEMORY_BYTES, scratch };
-    let mut groups = py.detach(|| results::merge(&resources, job)).map_err(storage_error)?;
-    let (pairs, mut order_is_approximate) = (PyList::empty(py), false);
-    while let Some(mut group) = groups.next_group().map_err(storage_error)? {
+/// for them, else in the order of their encoding. Of a job with an output, the paths of its files. Other threads run
+/// while it reads. None if it takes more than `bytes_max` in storage.
+pub fn collect<'py>(
+    py: Python<'py>,
+    storage_url: &str,
+    job: JobId,
+    bytes_max: Option<u64>,
+) -> PyResult<Option<Bound<'py, PyList>>> {
+    let resources = resources(storage_url)?;
+    if let Some(files) = py.detach(|| output_files(&resources, job)).map_err(storage_error)? {
+        return PyList::new(py, files).map(Some);
+    }
+    if let Some(max) = bytes_max
+        && py.detach(|| results::stored_bytes(&resources, job)).map_err(storage_error)? > max
+    {
+        return Ok(None);
+    }
+    let mut results = Results::open(py, &resources, job)?;
+    let pairs = PyList::empty(py);
+    while let Some(pair) = results.next(py)? {
+        pairs.append(pair)?;
+    }
+    if results.order_is_approximate { sorted(&pairs).map(Some) } else { Ok(Some(pairs)) }
+}
+
+/// The pairs of a result, one after another, in the order of their keys' encoding.
+#[pyclass(module = "mapreduce._native")]
+pub struct ResultIterator(Results);
+
+impl ResultIterator {
+    pub fn open(py: Python<'_>, storage_url: &str, job: JobId) -> PyResult<Self> {
+        let resources = resources(storage_url)?;
+        if py.detach(|| output_files(&resources, job)).map_err(storage_error)?.is_some() {
+            let why = format!("the results of {job} are in files: result() tells which");
+            return Err(InvalidArgumentError::new_err(why));
+        }
+        Results::open(py, &resources, job).map(ResultIterator)
+    }
+}
+
+#[pymethods]
+impl ResultIterator {
+    fn __iter__(this: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        this
+    }
+
+    fn __next__<'py>(&mut self, py: Python<'py>) -> PyResult<Option<Pair<'py>>> {
+        self.0.next(py)
+    }
+}
+
+type Pair<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>);
+
+struct Results {
+    groups: Merge,
+    order_is_approximate: bool,
+}
+
+impl Results {
+    fn open(py: Python<'_>, resources: &Resources, job: JobId) -> PyResult<Self> {
+        let groups = py.detach(|| results::merge(resources, job)).map_err(storage_error)?;
+        Ok(Results { groups, order_is_approximate: false })
+    }
+
+    fn next<'py>(&mut self, py: Python<'py>) -> PyResult<Option<Pair<'py>>> {
+        let Some(mut group) = self.groups.next_group().map_err(storage_error)? else { return Ok(None) };
         let values = group.values.collect().map_err(storage_error)?;
         let [value] = values.as_slice() else { return Err(damaged("two results for one key")) };
         let key = keys::decode(py, &group.key, &group.hint)?;
-        order_is_approximate |= keys::order_is_approximate(&group.hint);
-        pairs.append((key, values::decode(py, &value.bytes)?))?;
+        self.order_is_approximate |= keys::order_is_approximate(&group.hint);
+        Ok(Some((key, values::decode(py, &value.bytes)?)))
     }
-    if order_is_approximate { sorted(&pairs) } else { Ok(pairs) }
+}
+
+fn resources(storage_url: &str) -> PyResult<Resources> {
+    let store = open(storage_url).map_err(|error| storage_error(error.into()))?;
+    let runtime = Arc::new(Builder::new_current_thread().build()?);
+    Ok(Resources { store, runtime, memory_bytes: MEMORY_BYTES, scratch: std::env::temp_dir() })
+}
+
+/// The files of a job with an output, partition by partition.
+fn output_files(resources: &Resources, job: JobId) -> Result<Option<Vec<String>>, TaskError> {
+    let path = paths::spec(job);
+    let spec: Option<JobSpec> = resources.wait(read(&resources.store, &path))?;
+    let spec = spec.ok_or_else(|| StoreError::NotFound { path: path.to_string() })?;
+    let n = Plan::new(&spec).n_partitions as usize;
+    let names = |output: &OutputDescription| {
+        let directory = PathBuf::from(&output.url);
+        part_names(output).take(n).map(|name| directory.join(name).display().to_string()).collect()
+    };
+    Ok(spec.output.as_ref().map(names))
 }
 
 /// Sorted by key; as it is, if Python can't order the keys.

@@ -4,12 +4,17 @@ mod collector;
 mod failure;
 mod iterator;
 mod mapper;
+mod records;
 
-use mapreduce_core::{FailureKind, JobSpec};
+use std::ops::Range;
+
+use mapreduce_core::{FailureKind, FileFormat, JobSpec};
 use mapreduce_executor::{
-    Group, Runs, TaskError, UserCode, UserFailure, Values,
+    Group, Records, Runs, TaskError, UserCode, UserFailure, Values,
     map::{MapSink, Partitioner},
+    reduce::Merge,
 };
+use mapreduce_formats::Batch;
 use pyo3::{
     exceptions::PyMemoryError,
     prelude::*,
@@ -24,6 +29,7 @@ use crate::{
 use collector::QuietCollector;
 use iterator::ValueIterator;
 use mapper::Mapper;
+use records::{Decoder, Encoder};
 
 /// Records in a call of the map function, unless the job says otherwise: what it makes of them stays in the
 /// cache until it is grouped.
@@ -37,6 +43,7 @@ pub struct PythonCode {
     /// The reduce function gets an iterator.
     streams: bool,
     batch_size: usize,
+    decoder: Decoder,
 }
 
 impl PythonCode {
@@ -44,36 +51,37 @@ impl PythonCode {
     pub fn load(spec: &JobSpec, code: &[u8]) -> Result<Box<dyn UserCode>, UserFailure> {
         let batch_size = spec.settings.batch_size.map_or(BATCH_SIZE, |size| size.max(1) as usize);
         Python::attach(|py| {
-            let Code { map, combine, reduce, streams } = objects::load_code(py, code).map_err(|error| {
-                let advice =
-                    "the functions can't be loaded where the tasks run; are all modules installed there?";
-                failure::raised(py, &error, FailureKind::BadCode, advice)
-            })?;
+            let Code { map, combine, reduce, streams, arrow } =
+                objects::load_code(py, code).map_err(|error| {
+                    let advice =
+                        "the functions can't be loaded where the tasks run; are all modules installed there?";
+                    failure::raised(py, &error, FailureKind::BadCode, advice)
+                })?;
             let (map, combine, reduce) = (map.unbind(), combine.map(Bound::unbind), reduce.unbind());
-            Ok(Box::new(PythonCode { map, combine, reduce, streams, batch_size }) as Box<dyn UserCode>)
+            let decoder = Decoder::new(&spec.input, arrow);
+            Ok(Box::new(PythonCode { map, combine, reduce, streams, batch_size, decoder })
+                as Box<dyn UserCode>)
         })
     }
 }
 
 impl UserCode for PythonCode {
-    fn map(&mut self, records: &mut dyn Iterator<Item = &[u8]>, sink: &mut MapSink) -> Result<(), TaskError> {
+    fn map(&mut self, records: &mut Records, sink: &mut MapSink) -> Result<(), TaskError> {
         Python::attach(|py| {
             let map = self.map.clone_ref(py).into_bound(py);
             let mut mapper = Mapper::new(&map);
-            loop {
-                let batch: Vec<&[u8]> = records.take(self.batch_size).collect();
-                if batch.is_empty() {
-                    return Ok(mapper.flush(sink)?);
-                }
-                mapper.map(&batch, sink).map_err(|failure| {
-                    let scrap = MapSink::new(sink.resources(), Partitioner::Hash { n_partitions: 1 });
-                    mapper::blame(&map, &batch, failure, scrap)
-                })?;
-                if sink.is_full() {
-                    mapper.flush(sink)?;
-                    sink.spill(self)?;
+            while let Some(batch) = records.next_batch()? {
+                let step = if self.decoder.is_table() { 1 } else { self.batch_size };
+                for first in (0..batch.len()).step_by(step) {
+                    let range = first..batch.len().min(first + step);
+                    self.map_some(&mut mapper, &batch, range, sink)?;
+                    if sink.is_full() {
+                        mapper.flush(sink)?;
+                        sink.spill(self)?;
+                    }
                 }
             }
+            Ok(mapper.flush(sink)?)
         })
     }
 
@@ -92,10 +100,57 @@ impl UserCode for PythonCode {
         })
     }
 
-    fn reduce(&mut self, group: Group, out: &mut Vec<u8>) -> Result<(), TaskError> {
+    fn reduce(&mut self, group: Group, out: &mut Vec<u8>) -> Result<u64, TaskError> {
         Python::attach(|py| {
             let result = call(self.reduce.bind(py), group, self.streams, "reduce_func")?;
-            Ok(values::encode(&result, out).map_err(|error| unpicklable(&result, &error, "reduce_func"))?)
+            values::encode(&result, out).map_err(|error| unpicklable(&result, &error, "reduce_func"))?;
+            Ok(1)
+        })
+    }
+
+    fn write(
+        &mut self,
+        groups: &mut Merge,
+        format: &FileFormat,
+        write: &mut dyn FnMut(&[u8]) -> Result<(), TaskError>,
+    ) -> Result<(), TaskError> {
+        Python::attach(|py| {
+            let mut encoder = Encoder::new(format, write);
+            while let Some(group) = groups.next_group()? {
+                let key =
+                    keys::decode(py, &group.key, &group.hint).map_err(|error| unreadable(py, &error))?;
+                let result = call(self.reduce.bind(py), group, self.streams, "reduce_func")?;
+                encoder.push(&key, result)?;
+            }
+            encoder.flush(py)
+        })
+    }
+}
+
+impl PythonCode {
+    /// Maps some records of a batch. A failure tells which record it was.
+    fn map_some(
+        &self,
+        mapper: &mut Mapper<'_, '_>,
+        batch: &Batch,
+        range: Range<usize>,
+        sink: &mut MapSink,
+    ) -> Result<(), UserFailure> {
+        let function = mapper.function();
+        let py = function.py();
+        let records = self.decoder.list(py, batch, range.clone()).map_err(|error| unreadable(py, &error))?;
+        let mapped = mapper.map(&records, sink);
+        mapped.map_err(|failure| {
+            let mut scrap = MapSink::new(sink.resources(), Partitioner::Hash { n_partitions: 1 });
+            let (blamed, failure) = mapper::blame(function, &records, failure, &mut scrap);
+            match (self.decoder, blamed) {
+                (Decoder::Object | Decoder::Table { .. }, _) | (_, None) => failure,
+                (_, Some(i)) => {
+                    let position = batch.position(range.start + i);
+                    let record = failure.record.map(|record| format!("{record} ({position})"));
+                    UserFailure { record, ..failure }
+                }
+            }
         })
     }
 }

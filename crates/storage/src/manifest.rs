@@ -61,21 +61,14 @@ impl Manifest {
 
 #[cfg(test)]
 mod tests {
-    use mapreduce_core::{Epoch, Split};
+    use mapreduce_core::Epoch;
     use proptest::prelude::*;
 
     use super::*;
     use crate::marker::tests::marker;
 
     fn plan(n_splits: u32, n_partitions: u32) -> Plan {
-        let split = |n: u32| Split {
-            object: "input/0".into(),
-            offset: n.into(),
-            length: 1,
-            records: 1,
-            first_record: n.into(),
-        };
-        Plan { splits: (0..n_splits).map(split).collect(), n_partitions }
+        Plan { n_splits, n_partitions }
     }
 
     proptest! {

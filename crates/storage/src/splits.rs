@@ -146,6 +146,17 @@ pub struct SplitRecords {
 }
 
 impl SplitRecords {
+    /// All bytes, and the start and end of every record in them.
+    pub fn into_parts(self) -> (Vec<u8>, Vec<(u32, u32)>) {
+        let (start, mut rest) = (self.raw.as_ptr() as usize, self.raw.as_slice());
+        // Places are 32 bits wide: `read_split` has seen to it that there are no more bytes.
+        let place = |at: *const u8| (at as usize - start) as u32;
+        let places = std::iter::from_fn(|| pop_record(&mut rest))
+            .map(|record| (place(record.as_ptr()), place(record.as_ptr()) + record.len() as u32))
+            .collect();
+        (self.raw, places)
+    }
+
     /// The records, in order.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let mut rest = self.raw.as_slice();
@@ -160,6 +171,12 @@ pub async fn read_split(store: &Store, job: JobId, split: &Split) -> Result<Spli
     let end = split.offset.checked_add(split.length).ok_or_else(|| damaged("it has no end".to_owned()))?;
     let stored = object::read_range(store, &path, split.offset..end).await?;
     let raw = decode_blocks(&stored).map_err(|error| damaged(error.to_string()))?;
+    if u32::try_from(raw.len()).is_err() {
+        return Err(damaged(format!(
+            "{} bytes are too many for one split: give a smaller split_records",
+            raw.len()
+        )));
+    }
     let records = SplitRecords { raw };
     match count_records(&records.raw) {
         Some(found) if found == split.records => Ok(records),

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::*;
 use mapreduce_core::{
-    AttemptEnd, Epoch, HistoryEvent, Incarnation, JobPhase, JobRecord, Plan, Progress, Role, Split, TaskId,
+    AttemptEnd, Epoch, HistoryEvent, Incarnation, JobPhase, JobRecord, Plan, Progress, Role, TaskId,
 };
 use mapreduce_storage::{
     commit, create, open, paths,
@@ -33,8 +33,7 @@ fn record(phase: JobPhase) -> JobRecord {
 }
 
 fn plan(n_splits: u64, n_partitions: u32) -> Plan {
-    let split = |n| Split { object: "input/0".into(), offset: n, length: 1, records: 1, first_record: n };
-    Plan { splits: (0..n_splits).map(split).collect(), n_partitions }
+    Plan { n_splits: n_splits as u32, n_partitions }
 }
 
 fn facts(events: Vec<HistoryEvent>) -> Facts {

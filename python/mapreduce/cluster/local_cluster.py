@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from mapreduce import _arguments, _native
 from mapreduce._program import find_program
 from mapreduce.authentication.auth import Auth
+from mapreduce.errors import InvalidTypeError
+from mapreduce.files import Input, Output
 
 if TYPE_CHECKING:
     from mapreduce._future import MapReduceFuture
@@ -137,13 +139,14 @@ class LocalCluster:
 
     def mapreduce(
         self,
-        data: Iterable[Record],
+        data: Iterable[Record] | Input,
         map_func: Callable[[list[Record]], Iterable[tuple[Any, Any]]],
         reduce_func: Callable[[list[Any]], Any] | Callable[[Iterator[Any]], Any],
         requested_n_workers: int | None = None,
         *,
         combine_func: Callable[[list[Any]], Any] | None = None,
         values: Literal["list", "iterator"] | None = None,
+        output: Output | None = None,
         n_partitions: int | None = None,
         batch_size: int | None = None,
         split_records: int | None = None,
@@ -158,7 +161,8 @@ class LocalCluster:
         ``progress().phase`` is ``upload``. With no master alive the job waits for one.
 
         Args:
-            data: The records: a list or any iterable; an iterator is streamed, not held.
+            data: The records: a list or any iterable; an iterator is streamed, not held. Or files, such as
+                ``mapreduce.read_text("books/*.txt")``: see :mod:`mapreduce.files`.
             map_func: Gets a list of records, returns or yields ``(key, value)`` pairs.
             reduce_func: Gets the list of all values of one key, returns anything that can be pickled.
             requested_n_workers: Most workers that may serve the job at one time; None for as many as there are.
@@ -167,6 +171,8 @@ class LocalCluster:
                 from the map tasks to the reduce tasks.
             values: Whether ``reduce_func`` gets a ``list`` of the values or an ``iterator``, with which one key may
                 have more values than fit into memory; None: an iterator if that is how its parameter is annotated.
+            output: Files to write the results to, such as ``mapreduce.write_text("counts")``, instead of returning
+                them; the future's result is then the list of their paths.
             n_partitions: Reduce tasks; None for a number that suits the size of the data.
             batch_size: Records in one call of ``map_func``; None for a number that suits the cache.
             split_records: Records in one map task; None for a size that takes about a second or less.
@@ -197,19 +203,29 @@ class LocalCluster:
             "task_timeout_ms": _arguments.seconds_or_none("task_timeout", task_timeout),
         }
         split_records = _arguments.count_or_none("split_records", split_records, least=1)
-        records = _arguments.records("data", data)
+        records: Iterable[Any] | _native.InputFiles
+        if isinstance(data, Input):
+            compression = None if data.compression is None else json.dumps(data.compression)
+            records = _native.InputFiles(data.paths, json.dumps(data.format), compression, data.split_bytes)
+        else:
+            records = _arguments.records("data", data)
+        if output is not None:
+            if not isinstance(output, Output):
+                raise InvalidTypeError(f"output must be mapreduce.write_text(...) or the like, not {output!r}")
+            _native.check_output_directory(output.directory, output.overwrite)
+        place = None if output is None else output._json()
         if values is not None:
             _arguments.one_of("values", values, ("list", "iterator"))
         streams = _code.wants_iterator(reduce_func) if values is None else values == "iterator"
-        code = _code.dump(map_func, reduce_func, combine_func, streams=streams)
+        code = _code.dump(map_func, reduce_func, combine_func, streams=streams, arrow=getattr(data, "arrow", False))
         self._client.check_process()
 
         def upload(job_id: str, is_cancelled: Callable[[], bool]) -> bytes:
-            return self._client.upload(job_id, records, code, split_records, json.dumps(settings), is_cancelled)
+            return self._client.upload(job_id, records, code, split_records, json.dumps(settings), place, is_cancelled)
 
         job_id = self._client.reserve_within(_PATIENCE_S)
         future = MapReduceFuture(self, job_id, upload)
-        if job_id is not None and isinstance(records, Sized):
+        if job_id is not None and isinstance(records, (Sized, _native.InputFiles)):
             future._await_submission(_SUBMISSION_S)
         return future
 

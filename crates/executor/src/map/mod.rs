@@ -3,7 +3,9 @@
 mod output;
 mod partitioner;
 mod runs;
+mod sample;
 mod sink;
 
 pub use partitioner::Partitioner;
+pub use sample::sample;
 pub use sink::{GroupId, MapSink};

@@ -138,6 +138,11 @@ impl MapSink {
         (0..self.groups.len() as u32).map(GroupId)
     }
 
+    /// The keys that are in memory, in the order of first appearance.
+    pub fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.groups.iter().map(|group| &self.keys[group.key as usize..group.hint as usize])
+    }
+
     /// How many values came in.
     pub fn n_values(&self) -> u64 {
         self.n_values

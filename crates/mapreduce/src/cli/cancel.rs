@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use mapreduce::Client;
+use crate::Client;
 use mapreduce_core::{JobId, JobPhase};
 
 use super::{Result, cluster::Cluster};
@@ -21,6 +21,11 @@ impl Args {
         let client = Client::new(self.cluster.find().await?, self.cluster.user.credentials()?)?;
         let stood = client.cancel(self.job).await?;
         match stood.phase {
+            JobPhase::Publish => {
+                return Err(
+                    format!("{} publishes its output and can't be cancelled any more", self.job).into()
+                );
+            }
             JobPhase::Map | JobPhase::Reduce => writeln!(io::stdout(), "{} is being cancelled", self.job)?,
             JobPhase::Cancelled => writeln!(io::stdout(), "{} is cancelled", self.job)?,
             ended => return Err(format!("{} has {} already", self.job, ended.name()).into()),

@@ -2,7 +2,7 @@
 
 use std::{env, path::PathBuf};
 
-use mapreduce::{
+use crate::{
     ClusterUrls, Credentials,
     home::{self, RunningCluster},
 };

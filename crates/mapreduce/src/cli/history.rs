@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use mapreduce::monitor;
+use crate::monitor;
 use mapreduce_core::JobId;
 
 use super::{

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use mapreduce::monitor;
+use crate::monitor;
 
 use super::{
     Result,

@@ -1,6 +1,6 @@
 //! `mapreduce keeper`: the parent of a local cluster's processes. Started by the library, not by people.
 
-use mapreduce::keeper;
+use crate::keeper;
 
 use super::Result;
 

@@ -16,6 +16,6 @@ pub(crate) struct Args {
 
 impl Args {
     pub async fn run(self) -> Result {
-        Ok(mapreduce::kill(&self.cluster.find_all().await?, &self.ids).await?)
+        Ok(crate::kill(&self.cluster.find_all().await?, &self.ids).await?)
     }
 }

@@ -12,20 +12,35 @@ mod stores;
 mod table;
 mod worker;
 
-use std::{error::Error, io};
+use std::{error::Error, io, process::ExitCode};
 
+use clap::Parser;
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
 };
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
+/// The `mapreduce` program, with the arguments of this process.
+pub fn command_line() -> ExitCode {
+    let cli = Cli::parse();
+    log(cli.log.as_deref());
+    match cli.command.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) if is_broken_pipe(&*e) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("mapreduce: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
 /// A fault-tolerant MapReduce.
 #[derive(Debug, clap::Parser)]
 #[command(version, arg_required_else_help = true)]
-pub(crate) struct Cli {
+struct Cli {
     /// What to log to standard error: error, warn, info, debug, or a filter by module.
     #[arg(long, global = true, env = "MAPREDUCE_LOG", value_name = "LEVEL", value_parser = checked_filter)]
     pub log: Option<String>,
@@ -34,7 +49,7 @@ pub(crate) struct Cli {
 }
 
 #[derive(Debug, clap::Subcommand)]
-pub(crate) enum Command {
+enum Command {
     Master(master::Args),
     Worker(worker::Args),
     #[command(hide = true)]
@@ -68,14 +83,14 @@ fn checked_filter(text: &str) -> std::result::Result<String, tracing_subscriber:
 }
 
 /// Logs to standard error what `filter` lets through, else warnings.
-pub(crate) fn log(filter: Option<&str>) {
+fn log(filter: Option<&str>) {
     let builder = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into());
     let filter = builder.parse_lossy(filter.unwrap_or_default());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false).init();
 }
 
 /// Whether the reader of our output went away, which is its right.
-pub(crate) fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
+fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
 }
 

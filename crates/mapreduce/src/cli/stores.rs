@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mapreduce::{ClusterUrls, home, keeper};
+use crate::{ClusterUrls, home, keeper};
 
 use super::Result;
 

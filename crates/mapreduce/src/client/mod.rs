@@ -125,7 +125,7 @@ impl Client {
                 // The result is written before the record says so, and goes with the job.
                 _ => Err(ClientError::no_such_job(job)),
             },
-            JobPhase::Map | JobPhase::Reduce => {
+            JobPhase::Map | JobPhase::Reduce | JobPhase::Publish => {
                 Err(ClientError::NotEnded { job, phase: record.phase.name() })
             }
         }

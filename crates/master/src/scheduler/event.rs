@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use mapreduce_core::{
-    AttemptId, CodeRef, Epoch, Failure, HistoryEvent, Incarnation, JobId, JobPhase, Plan, Settings, Stage,
-    TaskId,
+    AttemptId, CodeRef, Epoch, Failure, HistoryEvent, Incarnation, JobId, JobPhase, OutputDescription, Plan,
+    Settings, Stage, TaskId,
 };
 
 /// Something that happened.
@@ -148,6 +148,8 @@ pub struct JobLoaded {
     pub plan: Plan,
     /// What to run.
     pub code: CodeRef,
+    /// Where the results go, if not to the client.
+    pub output: Option<OutputDescription>,
     /// How to run it.
     pub settings: Settings,
     /// The winner of every task of the running stage that has a marker.

@@ -151,7 +151,7 @@ impl JobState {
         if self.step != Step::Loading {
             return;
         }
-        let JobLoaded { phase, plan, code, settings, winners, mut failures, open } = loaded;
+        let JobLoaded { phase, plan, code, settings, winners, mut failures, open, output: _ } = loaded;
         let stage = if phase == JobPhase::Map { Stage::Map } else { Stage::Reduce };
         self.code = Some(code);
         self.settings = settings;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mapreduce_core::{CodeRef, FailureKind, JobPhase, Plan, Role, Settings, Split, Stage, invariants};
+use mapreduce_core::{CodeRef, FailureKind, JobPhase, Plan, Role, Settings, Stage, invariants};
 
 use super::*;
 
@@ -19,14 +19,14 @@ fn reduce(index: u32) -> TaskId {
     TaskId { stage: Stage::Reduce, index }
 }
 fn plan(n_map: u32, n_reduce: u32) -> Plan {
-    let split = Split { object: "input/0".into(), offset: 0, length: 1, records: 1, first_record: 0 };
-    Plan { splits: vec![split; n_map as usize], n_partitions: n_reduce }
+    Plan { n_splits: n_map, n_partitions: n_reduce }
 }
 fn loaded(n_map: u32, n_reduce: u32) -> JobLoaded {
     JobLoaded {
         phase: JobPhase::Map,
         plan: plan(n_map, n_reduce),
         code: CodeRef::Python { digest: "ab12".to_owned() },
+        output: None,
         settings: Settings::default(),
         winners: BTreeMap::new(),
         failures: BTreeMap::new(),

@@ -6,7 +6,7 @@ use mapreduce_coordination::{
     CoordinationError, Version,
     records::{self, RecordError},
 };
-use mapreduce_core::{Epoch, InputDescription, JobId, JobPhase, JobRecord, JobSpec, Persisted};
+use mapreduce_core::{Epoch, JobId, JobPhase, JobRecord, JobSpec, Persisted};
 use mapreduce_rpc::{
     control::{
         CancelRequest, ClearReply, ClearRequest, JobUpdate, LoginReply, LoginRequest, ReserveReply,
@@ -67,7 +67,7 @@ impl Jobs for Service {
         let job = parse(&request.into_inner().job)?;
         loop {
             let (record, version) = self.record(job).await?;
-            if record.phase.is_terminal() || record.cancel {
+            if record.phase.is_terminal() || record.phase == JobPhase::Publish || record.cancel {
                 return Ok(Response::new(to_update(&record)));
             }
             if !caller.may_change(&record.user) {
@@ -129,7 +129,7 @@ impl Service {
 /// What no job can have.
 fn check(spec: &JobSpec, caller: &Caller) -> Result<(), Status> {
     let settings = &spec.settings;
-    let InputDescription::Uploaded { splits } = &spec.input;
+    let n_splits = spec.input.n_splits();
     let wrong = if spec.user != caller.name {
         Some(format!("the spec names {:?} as its user, the caller is {:?}", spec.user, caller.name))
     } else if settings.requested_n_workers == Some(0) {
@@ -138,8 +138,8 @@ fn check(spec: &JobSpec, caller: &Caller) -> Result<(), Status> {
         Some("n_partitions must be at least 1".to_owned())
     } else if settings.max_attempts == 0 {
         Some("max_attempts must be at least 1".to_owned())
-    } else if u32::try_from(splits.len()).is_err() {
-        Some(format!("{} splits are more than a job can have: make them larger", splits.len()))
+    } else if u32::try_from(n_splits).is_err() {
+        Some(format!("{n_splits} splits are more than a job can have: make them larger"))
     } else {
         None
     };

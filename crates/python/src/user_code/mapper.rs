@@ -11,7 +11,7 @@ use pyo3::{
     types::{PyDict, PyList, PyString, PyTuple},
 };
 
-use super::{QuietCollector, failure, unreadable};
+use super::{QuietCollector, failure};
 use crate::{
     keys,
     objects::{self, KeyEncodingError},
@@ -41,12 +41,14 @@ impl<'a, 'py> Mapper<'a, 'py> {
         Mapper { function, recent: RecentKeys::new(), pending: Vec::new(), key, value }
     }
 
-    /// Maps a batch of encoded records.
-    pub fn map(&mut self, batch: &[&[u8]], sink: &mut MapSink) -> Result<(), UserFailure> {
+    /// The map function.
+    pub fn function(&self) -> &'a Bound<'py, PyAny> {
+        self.function
+    }
+
+    /// Maps some records.
+    pub fn map(&mut self, records: &Bound<'py, PyList>, sink: &mut MapSink) -> Result<(), UserFailure> {
         let py = self.function.py();
-        let decoded: PyResult<Vec<_>> = batch.iter().map(|record| values::decode(py, record)).collect();
-        let records =
-            decoded.and_then(|records| PyList::new(py, records)).map_err(|error| unreadable(py, &error))?;
         let _quiet = QuietCollector::new(py);
         let pairs = self.function.call1((records,)).map_err(|error| user_exception(py, &error))?;
         self.take_all(&pairs, sink)
@@ -196,33 +198,32 @@ impl<'py> RecentKeys<'py> {
     }
 }
 
-/// Finds the record of a failed batch that fails alone, by mapping them one by one, and tells its failure. User
-/// functions may have side effects more than once, by contract. What they emit goes to `scrap`.
+/// Finds the record of a failed batch that fails alone, by mapping them one by one; tells which, and its failure.
+/// User functions may have side effects more than once, by contract. What they emit goes to `scrap`.
 pub fn blame(
     function: &Bound<'_, PyAny>,
-    batch: &[&[u8]],
+    records: &Bound<'_, PyList>,
     failure: UserFailure,
-    mut scrap: MapSink,
-) -> UserFailure {
+    scrap: &mut MapSink,
+) -> (Option<usize>, UserFailure) {
     if failure.what == FailureKind::OutOfMemory {
-        return failure;
+        return (None, failure);
     }
-    for record in batch {
-        let alone = match batch {
-            [_] => Err(failure.clone()),
-            _ => {
+    for (i, record) in records.iter().enumerate() {
+        let alone = match PyList::new(function.py(), [&record]) {
+            Ok(one) if records.len() > 1 => {
                 let mut mapper = Mapper::new(function);
-                let mapped = mapper.map(&[record], &mut scrap).and_then(|()| mapper.flush(&mut scrap));
+                let mapped = mapper.map(&one, scrap).and_then(|()| mapper.flush(scrap));
                 scrap.clear();
                 mapped
             }
+            _ => Err(failure.clone()),
         };
         if let Err(alone) = alone {
-            let text = values::decode(function.py(), record).and_then(|record| objects::shorten(&record));
-            return UserFailure { record: text.ok(), ..alone };
+            return (Some(i), UserFailure { record: objects::shorten(&record).ok(), ..alone });
         }
     }
-    failure
+    (None, failure)
 }
 
 fn user_exception(py: Python<'_>, error: &PyErr) -> UserFailure {

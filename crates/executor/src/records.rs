@@ -1,0 +1,74 @@
+//! The records of one split, wherever they are.
+
+use std::sync::Arc;
+
+use mapreduce_core::{InputDescription, JobId};
+use mapreduce_formats::{Batch, SplitReader};
+use mapreduce_storage::splits::read_split;
+
+use crate::{Resources, TaskError};
+
+/// The records of one split, in order, a batch at a time.
+pub struct Records {
+    source: Source,
+    n_records: u64,
+    /// Batches that may still come.
+    batches_left: u64,
+}
+
+enum Source {
+    Uploaded(Option<Batch>),
+    Files(SplitReader),
+}
+
+impl Records {
+    /// Those of the `index`th split of `input`; none if there is no such split.
+    pub(crate) fn of(
+        input: &InputDescription,
+        job: JobId,
+        index: u32,
+        resources: &Resources,
+    ) -> Result<Option<Records>, TaskError> {
+        let source = match input {
+            InputDescription::Uploaded { splits } => {
+                let Some(split) = splits.get(index as usize) else { return Ok(None) };
+                let records = resources.wait(read_split(&resources.store, job, split))?;
+                Source::Uploaded(Some(Batch::of_uploaded(
+                    Arc::from(split.object.as_str()),
+                    split.first_record,
+                    records.into_parts(),
+                )))
+            }
+            InputDescription::Files { format, files, splits } => {
+                let Some(ranges) = splits.get(index as usize) else { return Ok(None) };
+                let record_bytes_max = u32::try_from(resources.memory_bytes).unwrap_or(u32::MAX);
+                Source::Files(mapreduce_formats::read(format, files, ranges, record_bytes_max)?)
+            }
+        };
+        Ok(Some(Records { source, n_records: 0, batches_left: u64::MAX }))
+    }
+
+    /// The next records; none after the last.
+    pub fn next_batch(&mut self) -> Result<Option<Batch>, TaskError> {
+        if self.batches_left == 0 {
+            return Ok(None);
+        }
+        self.batches_left -= 1;
+        let batch = match &mut self.source {
+            Source::Uploaded(batch) => batch.take(),
+            Source::Files(reader) => reader.next_batch()?,
+        };
+        self.n_records += batch.as_ref().map_or(0, |batch| batch.len() as u64);
+        Ok(batch)
+    }
+
+    /// Lets only one more batch come.
+    pub(crate) fn end_after_batch(&mut self) {
+        self.batches_left = 1;
+    }
+
+    /// How many have come so far.
+    pub fn n_records(&self) -> u64 {
+        self.n_records
+    }
+}

@@ -1,0 +1,61 @@
+//! Sorts the lines of text files by their first ten bytes, into a directory whose files one behind the other are
+//! sorted:
+//!
+//! ```text
+//! cargo run --release --example sort -- OUTPUT FILES
+//! ```
+
+use mapreduce::native::{
+    Emit, Input, Job, Line, Mapper, Output, Record, Reducer, Results, Session, UserError, Values,
+};
+
+/// Bytes of a line that it is sorted by.
+const KEY_BYTES: usize = 10;
+
+#[derive(Clone)]
+struct ByKey;
+
+impl Mapper for ByKey {
+    type Key = Vec<u8>;
+    type Value = Vec<u8>;
+
+    fn map(&mut self, line: Record<'_>, emit: &mut Emit<'_, Vec<u8>, Vec<u8>>) -> Result<(), UserError> {
+        let line = line.bytes();
+        emit.emit(&line[..line.len().min(KEY_BYTES)], line[line.len().min(KEY_BYTES)..].to_vec());
+        Ok(())
+    }
+}
+
+#[derive(Clone)]
+struct Lines;
+
+impl Reducer for Lines {
+    type Key = Vec<u8>;
+    type Value = Vec<u8>;
+    type Output = Line;
+
+    fn reduce(
+        &mut self,
+        key: &Vec<u8>,
+        values: &mut Values<Vec<u8>>,
+        results: &mut Results<'_, Line>,
+    ) -> Result<(), UserError> {
+        values.for_each(|rest| results.push(Line([key.as_slice(), &rest].concat())));
+        Ok(())
+    }
+}
+
+fn main() -> Result<(), UserError> {
+    let job = Job::new(ByKey, Lines).serve_if_asked();
+    let mut arguments = std::env::args().skip(1);
+    let (Some(output), files) = (arguments.next(), arguments.collect::<Vec<_>>()) else {
+        return Err("give the output directory, then the files to sort".into());
+    };
+    if files.is_empty() {
+        return Err("give the output directory, then the files to sort".into());
+    }
+    let session = Session::local(2)?;
+    let input = Input::text(files);
+    job.sorted(&session, &input, 8)?.run(&session, input, Some(Output::text(output)))?;
+    Ok(())
+}

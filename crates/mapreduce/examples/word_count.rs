@@ -1,0 +1,38 @@
+//! Counts the words of text files on a cluster that it starts on this machine:
+//!
+//! ```text
+//! cargo run --release --example word_count -- FILES
+//! ```
+
+use std::io::{self, BufWriter, Write};
+
+use mapreduce::native::{Emit, Input, Job, Mapper, Record, Session, Sum, UserError};
+
+#[derive(Clone)]
+struct Words;
+
+impl Mapper for Words {
+    type Key = String;
+    type Value = u64;
+
+    fn map(&mut self, line: Record<'_>, emit: &mut Emit<'_, String, u64>) -> Result<(), UserError> {
+        line.text()?.split_ascii_whitespace().for_each(|word| emit.emit(word, 1));
+        Ok(())
+    }
+}
+
+fn main() -> Result<(), UserError> {
+    let job = Job::new(Words, Sum::new()).combiner(Sum::<String>::new()).serve_if_asked();
+    let files: Vec<String> = std::env::args().skip(1).collect();
+    if files.is_empty() {
+        return Err("give the files whose words to count".into());
+    }
+    let session = Session::local(2)?;
+    let done = job.run(&session, Input::text(files), None)?;
+    let mut out = BufWriter::new(io::stdout().lock());
+    for result in done.results()? {
+        let (word, n) = result?;
+        writeln!(out, "{word}\t{n}")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,217 @@
+//! Native user code behind the engine's seam.
+
+use std::{
+    marker::PhantomData,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use mapreduce_core::{FailureKind, FileFormat};
+use mapreduce_executor::{
+    Group, Records, TaskError, UserCode, UserFailure, keys::Pieces, map::MapSink, reduce::Merge,
+};
+use mapreduce_formats::encode_csv_row;
+use mapreduce_storage::StorageError;
+
+use super::{
+    Combiner, Datum, Emit, Mapper, Record, Reducer, Results, UserError, Values,
+    fold::{Combined, Fold, Plain},
+};
+
+/// A job's mapper, reducer and perhaps combiner.
+pub(super) struct NativeCode<M, C, R> {
+    pub(super) mapper: M,
+    pub(super) combiner: Option<C>,
+    pub(super) reducer: R,
+}
+
+impl<M, C, R> UserCode for NativeCode<M, C, R>
+where
+    M: Mapper,
+    C: Combiner<M::Value>,
+    R: Reducer<Key = M::Key, Value = M::Value>,
+{
+    fn map(&mut self, records: &mut Records, sink: &mut MapSink) -> Result<(), TaskError> {
+        let mut mapper = self.mapper.clone();
+        match self.combiner.clone() {
+            Some(combiner) => self.map_all(&mut mapper, records, sink, &mut Combined::new(combiner)),
+            None => self.map_all(&mut mapper, records, sink, &mut Plain::new()),
+        }
+    }
+
+    fn combines(&self) -> bool {
+        self.combiner.is_some()
+    }
+
+    fn combine(&mut self, group: Group, out: &mut Vec<u8>) -> Result<(), TaskError> {
+        let Some(mut combiner) = self.combiner.clone() else { return Ok(()) };
+        let mut values = Values::<M::Value>::new(group.values);
+        let combined = guard("the combiner", || {
+            Ok(values.next().map(|first| {
+                values.by_ref().fold(first, |mut before, value| {
+                    combiner.combine(&mut before, value);
+                    before
+                })
+            }))
+        })?;
+        if let Some(error) = values.error {
+            return Err(error);
+        }
+        if let Some(value) = combined {
+            M::Value::put(value.as_ref(), out);
+        }
+        Ok(())
+    }
+
+    fn reduce(&mut self, group: Group, out: &mut Vec<u8>) -> Result<u64, TaskError> {
+        let mut n = 0;
+        let mut reducer = self.reducer.clone();
+        reduce(&mut reducer, group, &mut |_, result| {
+            R::Output::put(result.as_ref(), out);
+            n += 1;
+            Ok(())
+        })?;
+        Ok(n)
+    }
+
+    fn write(
+        &mut self,
+        groups: &mut Merge,
+        format: &FileFormat,
+        write: &mut dyn FnMut(&[u8]) -> Result<(), TaskError>,
+    ) -> Result<(), TaskError> {
+        let mut reducer = self.reducer.clone();
+        let mut record = Vec::new();
+        while let Some(group) = groups.next_group()? {
+            reduce(&mut reducer, group, &mut |key: &R::Key, result: R::Output| {
+                record.clear();
+                render(key, &result, format, &mut record)?;
+                write(&record)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl<M: Mapper, C, R> NativeCode<M, C, R>
+where
+    C: Combiner<M::Value>,
+    R: Reducer<Key = M::Key, Value = M::Value>,
+{
+    fn map_all(
+        &mut self,
+        mapper: &mut M,
+        records: &mut Records,
+        sink: &mut MapSink,
+        fold: &mut dyn Fold<M::Value>,
+    ) -> Result<(), TaskError> {
+        let mut key = Vec::new();
+        while let Some(batch) = records.next_batch()? {
+            let mut at = 0;
+            let mut emit = Emit { sink, fold, key: &mut key, kind: PhantomData };
+            let mapped = guard("the mapper", || {
+                while at < batch.len() {
+                    mapper.map(Record::new(&batch, at), &mut emit)?;
+                    at += 1;
+                }
+                Ok(())
+            });
+            mapped.map_err(|failure| {
+                let record = Record::new(&batch, at);
+                let shown: String = String::from_utf8_lossy(record.bytes()).chars().take(200).collect();
+                UserFailure { record: Some(format!("{shown:?} ({})", record.position())), ..failure }
+            })?;
+            if sink.is_full() {
+                fold.flush(sink);
+                sink.spill(self)?;
+            }
+        }
+        fold.flush(sink);
+        Ok(())
+    }
+}
+
+/// Reduces one group, and hands over its results one after another.
+fn reduce<R: Reducer>(
+    reducer: &mut R,
+    group: Group,
+    take: &mut dyn FnMut(&R::Key, R::Output) -> Result<(), TaskError>,
+) -> Result<(), TaskError> {
+    let key = R::Key::take_key(&mut Pieces::new(&group.key)).ok_or_else(|| damaged("a key"))?;
+    let mut values = Values::new(group.values);
+    let mut taken = Ok(());
+    let mut push = |result| {
+        if taken.is_ok() {
+            taken = take(&key, result);
+        }
+    };
+    let reduced =
+        guard("the reducer", || reducer.reduce(&key, &mut values, &mut Results { push: &mut push }));
+    if let Some(error) = values.error {
+        return Err(error);
+    }
+    taken?;
+    Ok(reduced.map_err(|failure| {
+        let mut shown = Vec::new();
+        key.show(&mut shown);
+        UserFailure { record: Some(String::from_utf8_lossy(&shown).into_owned()), ..failure }
+    })?)
+}
+
+/// A result as a record of a file.
+fn render<K: Datum, O: Datum>(
+    key: &K,
+    result: &O,
+    format: &FileFormat,
+    out: &mut Vec<u8>,
+) -> Result<(), TaskError> {
+    let text = |datum: &dyn Fn(&mut Vec<u8>)| {
+        let mut text = Vec::new();
+        datum(&mut text);
+        String::from_utf8_lossy(&text).into_owned()
+    };
+    match format {
+        FileFormat::Text { .. } => {
+            if !O::IS_LINE {
+                key.show(out);
+                out.push(b'\t');
+            }
+            result.show(out);
+        }
+        FileFormat::FixedLength { .. } => result.show(out),
+        FileFormat::JsonLines => {
+            let line = serde_json::json!({ "key": key.to_json(), "value": result.to_json() });
+            out.extend_from_slice(line.to_string().as_bytes());
+        }
+        FileFormat::Csv { .. } => {
+            let fields = [text(&|out| key.show(out)), text(&|out| result.show(out))];
+            encode_csv_row(fields.iter().map(String::as_str), out);
+        }
+        FileFormat::Parquet | FileFormat::WholeFiles => {
+            let why = "native jobs write text, JSON Lines, CSV and records of fixed length";
+            return Err(UserFailure::new(FailureKind::BadValue, why).into());
+        }
+    }
+    Ok(())
+}
+
+/// Calls user code. What it returns as an error, or panics with, is its failure.
+fn guard<T>(who: &str, call: impl FnOnce() -> Result<T, UserError>) -> Result<T, UserFailure> {
+    let failed = |exception: &str, text: String| {
+        let what = FailureKind::UserException { exception: exception.to_owned() };
+        UserFailure::new(what, format!("{who} failed: {text}"))
+    };
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) => Err(failed("error", error.to_string())),
+        Err(panic) => {
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+            Err(failed("panic", text.unwrap_or_else(|| "it panicked".to_owned())))
+        }
+    }
+}
+
+/// What was stored is not what was encoded.
+pub(super) fn damaged(what: &str) -> TaskError {
+    StorageError::Damaged { path: "map output".into(), why: format!("{what} can't be decoded") }.into()
+}

@@ -1,0 +1,312 @@
+//! What keys, values and results of native jobs are made of.
+
+use std::io::Write;
+
+use mapreduce_executor::{
+    keys::{self, Number, Piece, Pieces, tag},
+    varint,
+};
+
+/// A type that keys, values or results may have. As keys, equal ones have equal bytes, in the order of the type.
+pub trait Datum: Sized {
+    /// What a reference to one is, such as `str` for `String`: what is emitted need not be owned.
+    type Ref: ?Sized;
+
+    /// The reference to this one.
+    fn as_ref(&self) -> &Self::Ref;
+    /// Appends it as a key.
+    fn put_key(key: &Self::Ref, out: &mut Vec<u8>);
+    /// Reads what [`Datum::put_key`] wrote; none if it did not.
+    fn take_key(key: &mut Pieces<'_>) -> Option<Self>;
+    /// Appends it as a value, which ends by itself.
+    fn put(value: &Self::Ref, out: &mut Vec<u8>);
+    /// Takes what [`Datum::put`] wrote off the front; none if it did not.
+    fn take(rest: &mut &[u8]) -> Option<Self>;
+    /// Appends it as people read it.
+    fn show(&self, out: &mut Vec<u8>);
+    /// As JSON.
+    fn to_json(&self) -> serde_json::Value;
+    /// Whether a result of this type is a whole line of text, to be written without its key.
+    const IS_LINE: bool = false;
+}
+
+macro_rules! integer {
+    ($($type:ty),*) => { $(
+        impl Datum for $type {
+            type Ref = $type;
+            fn as_ref(&self) -> &$type {
+                self
+            }
+            fn put_key(key: &$type, out: &mut Vec<u8>) {
+                #[allow(unused_comparisons, reason = "of unsigned numbers too")]
+                keys::put_number(out, *key < 0, i128::from(*key).unsigned_abs() as u64, 0);
+            }
+            fn take_key(key: &mut Pieces<'_>) -> Option<$type> {
+                match key.next_piece().ok()? {
+                    Piece::Number(Number::Int(number)) => number.try_into().ok(),
+                    Piece::Number(Number::Big { negative: false, magnitude }) if magnitude.len() <= 8 => {
+                        let number = magnitude.iter().fold(0u64, |n, byte| n << 8 | u64::from(*byte));
+                        number.try_into().ok()
+                    }
+                    _ => None,
+                }
+            }
+            fn put(value: &$type, out: &mut Vec<u8>) {
+                // Zigzag: small numbers of either sign take few bytes.
+                let value = i128::from(*value);
+                match u64::try_from((value << 1) ^ (value >> 127)) {
+                    Ok(zigzag) if zigzag < u64::MAX => varint::put(out, zigzag),
+                    _ => {
+                        varint::put(out, u64::MAX);
+                        out.extend_from_slice(&value.to_le_bytes());
+                    }
+                }
+            }
+            fn take(rest: &mut &[u8]) -> Option<$type> {
+                let value = match varint::take(rest)? {
+                    u64::MAX => {
+                        let (bytes, after) = rest.split_first_chunk::<16>()?;
+                        *rest = after;
+                        i128::from_le_bytes(*bytes)
+                    }
+                    zigzag => i128::from(zigzag >> 1) ^ -i128::from(zigzag & 1),
+                };
+                value.try_into().ok()
+            }
+            fn show(&self, out: &mut Vec<u8>) {
+                let _ = write!(out, "{self}"); // a vector takes all
+            }
+            fn to_json(&self) -> serde_json::Value {
+                (*self).into()
+            }
+        }
+    )* };
+}
+
+integer!(i32, i64, u32, u64);
+
+impl Datum for f64 {
+    type Ref = f64;
+    fn as_ref(&self) -> &f64 {
+        self
+    }
+    /// NaN, which has no order, comes after all numbers.
+    fn put_key(key: &f64, out: &mut Vec<u8>) {
+        if keys::put_float(out, *key).is_err() {
+            keys::put_bytes(out, tag::TEXT, b"NaN");
+        }
+    }
+    fn take_key(key: &mut Pieces<'_>) -> Option<f64> {
+        match key.next_piece().ok()? {
+            Piece::Number(Number::Int(number)) => Some(number as f64),
+            Piece::Number(Number::Float(number)) => Some(number),
+            Piece::Number(Number::Big { negative, magnitude }) => {
+                let number = magnitude.iter().fold(0.0, |n, byte| n * 256.0 + f64::from(*byte));
+                Some(if negative { -number } else { number })
+            }
+            Piece::Text(_) => Some(f64::NAN),
+            _ => None,
+        }
+    }
+    fn put(value: &f64, out: &mut Vec<u8>) {
+        out.extend_from_slice(&value.to_le_bytes());
+    }
+    fn take(rest: &mut &[u8]) -> Option<f64> {
+        let (bytes, after) = rest.split_first_chunk::<8>()?;
+        *rest = after;
+        Some(f64::from_le_bytes(*bytes))
+    }
+    fn show(&self, out: &mut Vec<u8>) {
+        let _ = write!(out, "{self}"); // a vector takes all
+    }
+    fn to_json(&self) -> serde_json::Value {
+        (*self).into()
+    }
+}
+
+impl Datum for String {
+    type Ref = str;
+    fn as_ref(&self) -> &str {
+        self
+    }
+    fn put_key(key: &str, out: &mut Vec<u8>) {
+        keys::put_bytes(out, tag::TEXT, key.as_bytes());
+    }
+    fn take_key(key: &mut Pieces<'_>) -> Option<String> {
+        match key.next_piece().ok()? {
+            Piece::Text(text) => String::from_utf8(text.into_owned()).ok(),
+            _ => None,
+        }
+    }
+    fn put(value: &str, out: &mut Vec<u8>) {
+        put_sized(value.as_bytes(), out);
+    }
+    fn take(rest: &mut &[u8]) -> Option<String> {
+        std::str::from_utf8(take_sized(rest)?).ok().map(str::to_owned)
+    }
+    fn show(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.as_bytes());
+    }
+    fn to_json(&self) -> serde_json::Value {
+        self.as_str().into()
+    }
+}
+
+impl Datum for Vec<u8> {
+    type Ref = [u8];
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+    fn put_key(key: &[u8], out: &mut Vec<u8>) {
+        keys::put_bytes(out, tag::BYTES, key);
+    }
+    fn take_key(key: &mut Pieces<'_>) -> Option<Vec<u8>> {
+        match key.next_piece().ok()? {
+            Piece::Bytes(bytes) => Some(bytes.into_owned()),
+            _ => None,
+        }
+    }
+    fn put(value: &[u8], out: &mut Vec<u8>) {
+        put_sized(value, out);
+    }
+    fn take(rest: &mut &[u8]) -> Option<Vec<u8>> {
+        take_sized(rest).map(<[u8]>::to_vec)
+    }
+    fn show(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self);
+    }
+    fn to_json(&self) -> serde_json::Value {
+        String::from_utf8_lossy(self).into()
+    }
+}
+
+/// A result that is a whole line of text output, written without its key.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Line(pub Vec<u8>);
+
+impl Datum for Line {
+    type Ref = [u8];
+    const IS_LINE: bool = true;
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+    fn put_key(key: &[u8], out: &mut Vec<u8>) {
+        <Vec<u8> as Datum>::put_key(key, out);
+    }
+    fn take_key(key: &mut Pieces<'_>) -> Option<Line> {
+        <Vec<u8> as Datum>::take_key(key).map(Line)
+    }
+    fn put(value: &[u8], out: &mut Vec<u8>) {
+        put_sized(value, out);
+    }
+    fn take(rest: &mut &[u8]) -> Option<Line> {
+        <Vec<u8> as Datum>::take(rest).map(Line)
+    }
+    fn show(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.0);
+    }
+    fn to_json(&self) -> serde_json::Value {
+        self.0.to_json()
+    }
+}
+
+impl<A: Datum, B: Datum> Datum for (A, B) {
+    type Ref = (A, B);
+    fn as_ref(&self) -> &(A, B) {
+        self
+    }
+    fn put_key((a, b): &(A, B), out: &mut Vec<u8>) {
+        out.push(tag::TUPLE);
+        A::put_key(a.as_ref(), out);
+        B::put_key(b.as_ref(), out);
+        out.push(tag::END);
+    }
+    fn take_key(key: &mut Pieces<'_>) -> Option<(A, B)> {
+        if key.next_piece().ok()? != Piece::Tuple {
+            return None;
+        }
+        let pair = (A::take_key(key)?, B::take_key(key)?);
+        (key.next_piece().ok()? == Piece::End).then_some(pair)
+    }
+    fn put((a, b): &(A, B), out: &mut Vec<u8>) {
+        A::put(a.as_ref(), out);
+        B::put(b.as_ref(), out);
+    }
+    fn take(rest: &mut &[u8]) -> Option<(A, B)> {
+        Some((A::take(rest)?, B::take(rest)?))
+    }
+    fn show(&self, out: &mut Vec<u8>) {
+        self.0.show(out);
+        out.push(b' ');
+        self.1.show(out);
+    }
+    fn to_json(&self) -> serde_json::Value {
+        [self.0.to_json(), self.1.to_json()].into_iter().collect()
+    }
+}
+
+fn put_sized(bytes: &[u8], out: &mut Vec<u8>) {
+    varint::put(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+fn take_sized<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::try_from(varint::take(rest)?).ok()?;
+    let (bytes, after) = rest.split_at_checked(length)?;
+    *rest = after;
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key<T: Datum>(datum: &T) -> Vec<u8> {
+        let mut out = Vec::new();
+        T::put_key(datum.as_ref(), &mut out);
+        out
+    }
+
+    fn check<T: Datum + PartialEq + PartialOrd + std::fmt::Debug>(a: &T, b: &T) {
+        assert_eq!(key(a).partial_cmp(&key(b)), a.partial_cmp(b));
+        assert_eq!(T::take_key(&mut Pieces::new(&key(a))).as_ref(), Some(a));
+        let mut both = Vec::new();
+        T::put(a.as_ref(), &mut both);
+        T::put(b.as_ref(), &mut both);
+        let mut rest = both.as_slice();
+        assert_eq!((T::take(&mut rest).as_ref(), T::take(&mut rest).as_ref()), (Some(a), Some(b)));
+        assert!(rest.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn data_keep_value_and_order(
+            integers: (i64, i64),
+            unsigned: (u64, u64),
+            small: (i32, i32),
+            floats in (-1e300..1e300f64, -1e300..1e300f64),
+            texts: (String, String),
+            bytes: (Vec<u8>, Vec<u8>),
+        ) {
+            check(&integers.0, &integers.1);
+            check(&unsigned.0, &unsigned.1);
+            check(&small.0, &small.1);
+            check(&floats.0, &floats.1);
+            check(&texts.0, &texts.1);
+            check(&bytes.0, &bytes.1);
+            check(&(texts.0, integers.0), &(texts.1, integers.1));
+        }
+    }
+
+    #[test]
+    fn the_ends_of_the_numbers_are_kept() {
+        for number in [0, 1, u64::MAX, u64::MAX - 1, i64::MAX as u64, i64::MAX as u64 + 1] {
+            check(&number, &7);
+        }
+        for number in [i64::MIN, i64::MAX, 0, -1] {
+            check(&number, &-7);
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! What a native job is made of: a mapper, a reducer and perhaps a combiner.
+
+use std::marker::PhantomData;
+
+use mapreduce_executor::{Runs, TaskError, map::MapSink};
+use mapreduce_formats::{Batch, CsvRow, Position};
+
+use super::{datum::Datum, fold::Fold};
+
+/// Why user code can't go on; `?` makes one of any error. It ends the task, and the job, as an exception does in
+/// Python.
+pub type UserError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Makes pairs of records. A task works on a clone of its own.
+pub trait Mapper: Clone + Send + 'static {
+    /// Of the pairs.
+    type Key: Datum + 'static;
+    /// Of the pairs.
+    type Value: Datum + 'static;
+
+    /// Maps one record.
+    fn map(
+        &mut self,
+        record: Record<'_>,
+        emit: &mut Emit<'_, Self::Key, Self::Value>,
+    ) -> Result<(), UserError>;
+}
+
+/// Makes one value of two of the same key, which takes their place: associative, and in the order of the input.
+pub trait Combiner<V>: Clone + Send + 'static {
+    /// Adds a value to those before.
+    fn combine(&mut self, before: &mut V, value: V);
+}
+
+/// Makes results of all values of a key. A task works on a clone of its own.
+pub trait Reducer: Clone + Send + 'static {
+    /// Of the pairs.
+    type Key: Datum;
+    /// Of the pairs.
+    type Value: Datum;
+    /// Of the results.
+    type Output: Datum;
+
+    /// Reduces one key. Values that are not read are skipped.
+    fn reduce(
+        &mut self,
+        key: &Self::Key,
+        values: &mut Values<Self::Value>,
+        results: &mut Results<'_, Self::Output>,
+    ) -> Result<(), UserError>;
+}
+
+/// One record of the input.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'a> {
+    batch: &'a Batch,
+    index: usize,
+}
+
+impl<'a> Record<'a> {
+    pub(super) fn new(batch: &'a Batch, index: usize) -> Self {
+        Record { batch, index }
+    }
+
+    /// Its bytes: a line without its end, a JSON text, a whole file, so many bytes.
+    pub fn bytes(self) -> &'a [u8] {
+        self.batch.get(self.index)
+    }
+
+    /// The same as text.
+    pub fn text(self) -> Result<&'a str, UserError> {
+        Ok(std::str::from_utf8(self.bytes())?)
+    }
+
+    /// Its fields, if it is a row of CSV.
+    pub fn fields(self) -> Result<CsvRow<'a>, UserError> {
+        CsvRow::decode(self.bytes()).ok_or_else(|| "the record is no row of CSV".into())
+    }
+
+    /// Where it begins.
+    pub fn position(self) -> Position {
+        self.batch.position(self.index)
+    }
+}
+
+/// Takes pairs.
+pub struct Emit<'a, K: Datum, V: Datum> {
+    pub(super) sink: &'a mut MapSink,
+    pub(super) fold: &'a mut dyn Fold<V>,
+    pub(super) key: &'a mut Vec<u8>,
+    pub(super) kind: PhantomData<fn(K)>,
+}
+
+impl<K: Datum, V: Datum> Emit<'_, K, V> {
+    /// Takes one pair.
+    #[inline]
+    pub fn emit(&mut self, key: &K::Ref, value: V) {
+        self.key.clear();
+        K::put_key(key, self.key);
+        let Ok(group) = self.sink.group(self.key, |_| Ok::<(), std::convert::Infallible>(()));
+        self.fold.put(group, value, self.sink);
+    }
+}
+
+/// The values of one key, in the order of the input, read as they are asked for.
+#[derive(Debug)]
+pub struct Values<V> {
+    runs: Runs,
+    rest: bytes::Bytes,
+    /// What kept them from being read on.
+    pub(super) error: Option<TaskError>,
+    kind: PhantomData<fn() -> V>,
+}
+
+impl<V: Datum> Values<V> {
+    pub(super) fn new(runs: Runs) -> Self {
+        Values { runs, rest: bytes::Bytes::new(), error: None, kind: PhantomData }
+    }
+}
+
+impl<V: Datum> Iterator for Values<V> {
+    type Item = V;
+
+    fn next(&mut self) -> Option<V> {
+        while self.rest.is_empty() {
+            match self.runs.next_run() {
+                Ok(run) => self.rest = run?.bytes,
+                Err(error) => {
+                    self.error = Some(error);
+                    return None;
+                }
+            }
+        }
+        let mut rest = self.rest.as_ref();
+        let Some(value) = V::take(&mut rest) else {
+            self.error = Some(super::code::damaged("a value"));
+            return None;
+        };
+        self.rest = self.rest.slice(self.rest.len() - rest.len()..);
+        Some(value)
+    }
+}
+
+/// Takes results.
+pub struct Results<'a, O: Datum> {
+    pub(super) push: &'a mut dyn FnMut(O),
+}
+
+impl<O: Datum> Results<'_, O> {
+    /// Takes one result of the key; there may be any number of them.
+    pub fn push(&mut self, result: O) {
+        (self.push)(result);
+    }
+}
+
+/// Adds numbers up; a combiner and a reducer.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sum<K>(PhantomData<fn(K)>);
+
+impl<K> Sum<K> {
+    /// For pairs with keys of this type.
+    pub fn new() -> Self {
+        Sum(PhantomData)
+    }
+}
+
+impl<K: Clone + 'static> Combiner<u64> for Sum<K> {
+    fn combine(&mut self, before: &mut u64, value: u64) {
+        *before += value;
+    }
+}
+
+impl<K: Datum + Clone + 'static> Reducer for Sum<K> {
+    type Key = K;
+    type Value = u64;
+    type Output = u64;
+
+    fn reduce(
+        &mut self,
+        _: &K,
+        values: &mut Values<u64>,
+        results: &mut Results<'_, u64>,
+    ) -> Result<(), UserError> {
+        results.push(values.sum());
+        Ok(())
+    }
+}
