@@ -105,7 +105,7 @@ impl SplitReader {
 enum RangeReader {
     Text(LineReader, InvalidText),
     JsonLines(LineReader),
-    Csv(CsvReader),
+    Csv(Box<CsvReader>),
     Parquet(Box<ParquetReader>),
     Whole(WholeReader),
     Fixed(FixedReader),
@@ -117,7 +117,7 @@ impl RangeReader {
             FileFormat::Text { invalid } => RangeReader::Text(LineReader::open(file, range, max)?, invalid),
             FileFormat::JsonLines => RangeReader::JsonLines(LineReader::open(file, range, max)?),
             FileFormat::Csv { delimiter, header } => {
-                RangeReader::Csv(CsvReader::open(file, delimiter, header, max)?)
+                RangeReader::Csv(Box::new(CsvReader::open(file, delimiter, header, max)?))
             }
             FileFormat::Parquet => RangeReader::Parquet(Box::new(ParquetReader::open(file, range, max)?)),
             FileFormat::WholeFiles => RangeReader::Whole(WholeReader::open(file, max)?),
