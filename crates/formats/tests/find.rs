@@ -161,5 +161,5 @@ async fn names_need_not_be_utf8() {
     fs::write(dir.path().join(OsStr::from_bytes(b"\xff.txt")), "x").unwrap();
     assert_eq!(names(dir.path(), &["*.txt"]).await.unwrap(), "%FF.txt");
     let url = format!("file://{}/%FF.txt", dir.path().display());
-    assert_eq!(find(&[url.clone()], None).await.unwrap()[0].url, url);
+    assert_eq!(find(std::slice::from_ref(&url), None).await.unwrap()[0].url, url);
 }

@@ -121,6 +121,36 @@ fn a_long_file_is_many_batches_and_none_is_large() {
     assert!(batches.iter().all(|batch| batch.iter().map(<[u8]>::len).sum::<usize>() <= BATCH_BYTES));
 }
 
+/// Its buffer is then used again.
+#[test]
+fn a_batch_may_be_gone_or_kept_when_the_next_is_read() {
+    let mut files = Files::new();
+    let text: String = (0..400_000).map(|n| format!("line {n}\n")).collect();
+    let inputs = [files.plain(text)];
+    let ranges = mapreduce_formats::split(&inputs, &TEXT, u64::MAX).concat();
+    for keep in [1, 2, 3, 7, usize::MAX] {
+        let mut reader = read(&TEXT, &inputs, &ranges, MAX).unwrap();
+        let mut kept = Vec::new();
+        let mut n = 0;
+        while let Some(batch) = reader.next_batch().unwrap() {
+            kept.push(batch);
+            if kept.len() % keep == 0 {
+                for line in
+                    kept.drain(..).flat_map(|batch| batch.iter().map(<[u8]>::to_vec).collect::<Vec<_>>())
+                {
+                    assert_eq!(line, format!("line {n}").as_bytes());
+                    n += 1;
+                }
+            }
+        }
+        for line in kept.iter().flat_map(mapreduce_formats::Batch::iter) {
+            assert_eq!(line, format!("line {n}").as_bytes());
+            n += 1;
+        }
+        assert_eq!(n, 400_000);
+    }
+}
+
 #[test]
 fn a_byte_order_mark_is_no_text() {
     for split_bytes in [1, 2, 100] {
