@@ -109,6 +109,17 @@ async fn publication_goes_on_wherever_it_stopped() {
 }
 
 #[tokio::test]
+async fn what_was_moved_before_an_error_is_not_old_content() {
+    let mut output = Output::new();
+    let name = std::mem::replace(&mut output.parts[1].1, "too-long".repeat(100));
+    assert!(matches!(output.publish(false).await, Err(FormatError::Unwritable { .. })));
+    assert_eq!(output.content()["part-0"], "job_7 0");
+    output.parts[1].1 = name;
+    output.publish(false).await.unwrap();
+    output.assert_published();
+}
+
+#[tokio::test]
 async fn success_without_cleaning_up_is_cleaned_up() {
     let output = Output::new();
     output.publish(false).await.unwrap();
