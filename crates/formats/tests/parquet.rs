@@ -11,7 +11,15 @@ use arrow_ipc::{reader::StreamReader, writer::StreamWriter};
 use common::*;
 use mapreduce_core::{Compression, FileFormat, InputFile};
 use mapreduce_formats::{FormatError, RecordWriter, read, split};
-use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
+use parquet::{
+    arrow::ArrowWriter,
+    file::{
+        metadata::{
+            FileMetaData, ParquetMetaData, ParquetMetaDataReader, ParquetMetaDataWriter, RowGroupMetaData,
+        },
+        properties::WriterProperties,
+    },
+};
 
 /// Rows with these numbers and, beside each, its text.
 fn rows(numbers: std::ops::Range<i64>) -> RecordBatch {
@@ -138,4 +146,57 @@ fn a_damaged_file_is_an_error_and_never_a_panic() {
     assert!(matches!(attempt(files.plain("no parquet at all")), Err(FormatError::Damaged { .. })));
     let compressed = files.add(&bytes, Compression::Gzip);
     assert!(attempt(compressed).unwrap_err().to_string().contains("unpack it"));
+}
+
+/// A file of 100 rows in two groups, whose end describes it as `change` wants it.
+fn misdescribed(
+    files: &mut Files,
+    file_rows: i64,
+    change: fn(RowGroupMetaData) -> RowGroupMetaData,
+) -> InputFile {
+    let mut bytes = grouped(100, 50);
+    let path = files.dir.path().join("good");
+    std::fs::write(&path, &bytes).unwrap();
+    let good = ParquetMetaDataReader::new().parse_and_finish(&std::fs::File::open(path).unwrap()).unwrap();
+    let file = good.file_metadata();
+    let described = FileMetaData::new(
+        file.version(),
+        file_rows,
+        None,
+        file.key_value_metadata().cloned(),
+        file.schema_descr_ptr(),
+        None,
+    );
+    let groups = good.row_groups().iter().cloned().map(change).collect();
+    ParquetMetaDataWriter::new(&mut bytes, &ParquetMetaData::new(described, groups)).finish().unwrap();
+    files.plain(bytes)
+}
+
+#[test]
+fn a_file_that_is_not_as_it_describes_itself_loses_no_rows_silently() {
+    let mut files = Files::new();
+    let more = |group: RowGroupMetaData| group.into_builder().set_num_rows(60).build().unwrap();
+    let beyond = |group: RowGroupMetaData| {
+        let columns = group.columns().iter().cloned();
+        let moved = columns.map(|column| {
+            let offset = 1 << 40;
+            column
+                .into_builder()
+                .set_data_page_offset(offset)
+                .set_dictionary_page_offset(None)
+                .build()
+                .unwrap()
+        });
+        let moved = moved.collect();
+        group.into_builder().set_column_metadata(moved).build().unwrap()
+    };
+    let as_it_is = misdescribed(&mut files, 100, |group| group);
+    assert_eq!(numbers(&[as_it_is], u64::MAX).len(), 100);
+    for (rows, change, told) in
+        [(120, more as fn(_) -> _, "rows are missing"), (100, beyond, "contradicts itself")]
+    {
+        let file = misdescribed(&mut files, rows, change);
+        let error = refusal(&FileFormat::Parquet, &file).to_string();
+        assert!(error.contains(told) && error.contains(&file.url), "{error}");
+    }
 }
