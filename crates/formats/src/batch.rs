@@ -2,8 +2,6 @@
 
 use std::{fmt, sync::Arc};
 
-use bytes::Bytes;
-
 /// A place in a file. Written `file:///x:1234`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
@@ -23,7 +21,8 @@ impl fmt::Display for Position {
 #[derive(Debug, Clone)]
 pub struct Batch {
     pub(crate) url: Arc<str>,
-    pub(crate) bytes: Bytes,
+    /// Shared with the reader, which uses the buffer again when the batch is gone.
+    pub(crate) bytes: Arc<Vec<u8>>,
     /// Start and end of every record in `bytes`.
     pub(crate) records: Vec<(u32, u32)>,
     pub(crate) places: Places,
@@ -44,7 +43,7 @@ impl Batch {
     /// A batch of plain records.
     pub(crate) fn new(
         url: Arc<str>,
-        bytes: impl Into<Bytes>,
+        bytes: impl Into<Arc<Vec<u8>>>,
         records: Vec<(u32, u32)>,
         places: Places,
     ) -> Self {

@@ -1,7 +1,9 @@
 //! Between URLs, which name files everywhere, and local paths.
 
 use std::{
+    ffi::OsString,
     io,
+    os::unix::ffi::OsStringExt,
     path::{Component, Path, PathBuf},
     time::UNIX_EPOCH,
 };
@@ -21,8 +23,7 @@ pub(crate) fn local_path(text: &str) -> Result<PathBuf, FormatError> {
             if !rest.starts_with('/') {
                 return Err(wrong("it names another host; give file:///absolute/path".to_owned()));
             }
-            let decoded = percent_decode_str(rest).decode_utf8();
-            PathBuf::from(decoded.map_err(|error| wrong(error.to_string()))?.as_ref())
+            PathBuf::from(OsString::from_vec(percent_decode_str(rest).collect()))
         }
         Some((scheme, _)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
             return Err(wrong(format!(

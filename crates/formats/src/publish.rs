@@ -114,7 +114,7 @@ impl Publication {
         for (source, name) in &self.parts {
             move_durably(source, &self.directory.join(name))?;
         }
-        sync_dir(&self.directory)?;
+        self.sync_directories()?;
         self.mark(&self.directory.join(SUCCESS))?;
         self.clean_up()
     }
@@ -179,6 +179,21 @@ impl Publication {
         };
         write().map_err(|error| refused(path, error))?;
         sync_dir(path.parent().unwrap_or(path))
+    }
+
+    /// Puts on disk what the output's directory holds, and that directory itself in those above it, which the
+    /// executors may have made. Of one that we may not read we have made nothing.
+    fn sync_directories(&self) -> Result<(), FormatError> {
+        sync_dir(&self.directory)?;
+        for above in self.directory.ancestors().skip(1) {
+            match File::open(above).and_then(|above| above.sync_all()) {
+                Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
+                    return Err(refused(above, error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Removes what is left of this job below `_temporary`, and that itself unless another job writes there.

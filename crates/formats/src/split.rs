@@ -5,7 +5,8 @@
 //! cut. Not cut are compressed files, which can only be read from their beginning, whole files, and CSV: a
 //! quoted field may hold line ends, so that no place in the middle tells where a row begins.
 //!
-//! Files without a byte hold no records and get no range, except as whole files.
+//! Files without a byte hold no records and get no range, except as whole files. Nor is a compressed file ever
+//! that short, so it gets one, to be found damaged.
 
 use mapreduce_core::{Compression, FileFormat, FileRange, InputFile};
 
@@ -63,7 +64,7 @@ fn ranges(
     let length = file.length;
     let units = length / unit;
     let count = match length {
-        0 => u64::from(*format == FileFormat::WholeFiles),
+        0 => u64::from(*format == FileFormat::WholeFiles || file.compression != Compression::None),
         _ if cuttable => length.div_ceil(split_bytes).min(units).max(1),
         _ => 1,
     };

@@ -153,3 +153,13 @@ async fn many_directories_are_listed() {
     expected.sort();
     assert_eq!(found, expected.join(" "));
 }
+
+#[tokio::test]
+async fn names_need_not_be_utf8() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+    let dir = tree(&[]);
+    fs::write(dir.path().join(OsStr::from_bytes(b"\xff.txt")), "x").unwrap();
+    assert_eq!(names(dir.path(), &["*.txt"]).await.unwrap(), "%FF.txt");
+    let url = format!("file://{}/%FF.txt", dir.path().display());
+    assert_eq!(find(std::slice::from_ref(&url), None).await.unwrap()[0].url, url);
+}

@@ -13,9 +13,10 @@
 mod names;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -35,9 +36,12 @@ pub async fn find(
     compression: Option<Compression>,
 ) -> Result<Vec<InputFile>, FormatError> {
     let mut found: Vec<InputFile> = Vec::new();
-    let mut known = std::collections::HashSet::new();
-    for pattern in patterns {
-        let files = files_of(pattern).await?;
+    let mut known = HashSet::new();
+    let mut files_of_patterns = stream::iter(patterns)
+        .map(|pattern| async move { (pattern, files_of(pattern).await) })
+        .buffered(LISTINGS_AT_ONCE);
+    while let Some((pattern, files)) = files_of_patterns.next().await {
+        let files = files?;
         if files.is_empty() {
             return Err(FormatError::NoMatch { pattern: pattern.clone() });
         }
@@ -68,13 +72,13 @@ type Place = (PathBuf, Vec<usize>);
 /// The files that one pattern means, by URL.
 async fn files_of(pattern: &str) -> Result<BTreeMap<String, Found>, FormatError> {
     let path = location::local_path(pattern)?;
-    let (base, names) = match fs::metadata(&path) {
+    let (base, names) = match tokio::fs::metadata(&path).await {
         Ok(metadata) if metadata.is_dir() => (path, Names::all()),
         Ok(metadata) => return Ok(BTreeMap::from([found(&path, &metadata)?])),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Names::parse(pattern, &path)?,
         Err(error) => return Err(FormatError::unreadable(pattern, error)),
     };
-    let names = std::sync::Arc::new(names);
+    let names = Arc::new(names);
     let mut files = BTreeMap::new();
     let mut places = vec![(base, names.start())];
     while !places.is_empty() {
@@ -119,12 +123,7 @@ fn list((directory, states): &Place, names: &Names) -> Result<Listing, FormatErr
     for entry in entries {
         let entry = entry.map_err(|error| refused(directory, error))?;
         let path = entry.path();
-        let entry_name = entry.file_name();
-        let Some(name) = entry_name.to_str() else {
-            let why = "a name here is not UTF-8: rename the file".to_owned();
-            return Err(FormatError::Url { url: path.to_string_lossy().into_owned(), why });
-        };
-        let (below, accepted) = names.step(states, name);
+        let (below, accepted) = names.step(states, &entry.file_name().to_string_lossy());
         if below.is_empty() && !accepted {
             continue;
         }

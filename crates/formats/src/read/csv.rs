@@ -136,7 +136,7 @@ impl CsvReader {
             match (result, place) {
                 (ReadRecordResult::Record, Some(place)) => return Ok(Some(Row { place, text, fields })),
                 (ReadRecordResult::OutputFull, Some(place)) => self.grow_text(place)?,
-                (ReadRecordResult::OutputEndsFull, _) => self.ends.resize(2 * self.ends.len(), 0),
+                (ReadRecordResult::OutputEndsFull, Some(place)) => self.grow_ends(place)?,
                 _ => {}
             }
         }
@@ -160,10 +160,23 @@ impl CsvReader {
     fn grow_text(&mut self, place: Place) -> Result<(), FormatError> {
         let max = self.max as usize;
         if self.text.len() >= max {
-            return Err(FormatError::TooLong { position: self.input.position(place.offset), max: self.max });
+            return Err(self.too_long(place));
         }
         self.text.resize((2 * self.text.len()).min(max), 0);
         Ok(())
+    }
+
+    /// Empty fields make no text, yet each takes 4 bytes of a record.
+    fn grow_ends(&mut self, place: Place) -> Result<(), FormatError> {
+        if 4 * self.ends.len() >= self.max as usize {
+            return Err(self.too_long(place));
+        }
+        self.ends.resize(2 * self.ends.len(), 0);
+        Ok(())
+    }
+
+    fn too_long(&self, place: Place) -> FormatError {
+        FormatError::TooLong { position: self.input.position(place.offset), max: self.max }
     }
 
     fn malformed(&self, place: Place, why: String) -> FormatError {

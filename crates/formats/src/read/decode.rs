@@ -98,7 +98,8 @@ impl Read for Lz4Frames {
             }
             // Behind an end mark the decoder does not look for more, so an overrun means that there was none.
             if self.decoder.get_ref().overrun {
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the last frame has no end"));
+                let why = "the last frame has no end, as if of `lz4 -l`, whose old format never has one";
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, why));
             }
             self.at_end = self.decoder.get_mut().fill_buf()?.is_empty();
         }

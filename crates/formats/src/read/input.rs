@@ -84,6 +84,14 @@ impl Input {
         let bytes = if file.compression == Compression::None {
             Bytes::Stored(offset)
         } else {
+            // To some decoders nothing is no data, to others it is one stream too few.
+            if file.length == 0 {
+                return Err(FormatError::damaged(
+                    &open.url,
+                    0,
+                    "not even a compressed file's first byte is there",
+                ));
+            }
             let taken = Arc::new(AtomicU64::new(0));
             let stored = Stored::new(open.clone(), taken.clone());
             let decoder =
@@ -147,10 +155,11 @@ fn read_at(file: &OpenFile, offset: u64, out: &mut Vec<u8>, wanted: usize) -> Re
     Ok(())
 }
 
-/// What a decoder's error means: the disk failed, or the data is wrong.
+/// What a decoder's error means: the disk failed, somebody writes to the file, or the data is wrong.
 fn unpack_error(file: &OpenFile, taken: u64, error: &io::Error) -> FormatError {
-    match error.raw_os_error() {
-        Some(code) => file.refused(io::Error::from_raw_os_error(code)),
-        None => FormatError::damaged(&file.url, taken, error),
+    match (error.raw_os_error(), file.check_unchanged()) {
+        (Some(code), _) => file.refused(io::Error::from_raw_os_error(code)),
+        (None, Err(changed)) => changed,
+        (None, Ok(())) => FormatError::damaged(&file.url, taken, error),
     }
 }

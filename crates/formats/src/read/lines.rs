@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use mapreduce_core::{Compression, FileRange, InputFile};
 use memchr::{memchr, memchr_iter, memrchr};
 
@@ -18,6 +17,9 @@ pub(super) struct LineReader {
     input: Input,
     /// What has been read and not been given out. It begins where a line does.
     buffer: Vec<u8>,
+    /// The last batch's buffer, to be used again: memory fresh from the system costs more than reading a file
+    /// into it.
+    given: Option<Arc<Vec<u8>>>,
     /// So much of the buffer is known to hold no end of a line that would end the next batch.
     searched: usize,
     /// Where in the file the buffer begins.
@@ -37,8 +39,16 @@ impl LineReader {
         };
         let position = range.offset.saturating_sub(1);
         let input = Input::open(file, position)?;
-        let mut reader =
-            LineReader { input, buffer: Vec::new(), searched: 0, position, end, at_end: false, max };
+        let mut reader = LineReader {
+            input,
+            buffer: Vec::new(),
+            given: None,
+            searched: 0,
+            position,
+            end,
+            at_end: false,
+            max,
+        };
         if range.offset > 0 {
             reader.skip_line()?;
         }
@@ -52,15 +62,16 @@ impl LineReader {
             return Ok(None);
         };
         let records = index(&bytes, offset);
-        let long = records.iter().find(|(start, end)| end - start > self.max);
+        // Mostly all lines together are shorter than one may be.
+        let may_be_long = bytes.len() > self.max as usize;
+        let long = records.iter().filter(|_| may_be_long).find(|(start, end)| end - start > self.max);
         match long {
             Some(&(start, _)) => Err(self.too_long(offset + u64::from(start))),
-            None => Ok(Some(Batch::new(
-                self.input.url().clone(),
-                Bytes::from(bytes),
-                records,
-                Places::Stretch(offset),
-            ))),
+            None => {
+                let bytes = Arc::new(bytes);
+                self.given = Some(bytes.clone());
+                Ok(Some(Batch::new(self.input.url().clone(), bytes, records, Places::Stretch(offset))))
+            }
         }
     }
 
@@ -110,9 +121,11 @@ impl LineReader {
         let offset = self.position;
         self.position += cut as u64;
         let rest = &self.buffer[cut..];
-        let mut next = Vec::new();
-        if self.position < self.end && !rest.is_empty() {
-            next.reserve_exact(rest.len() + BATCH_BYTES);
+        let given = self.given.take().and_then(Arc::into_inner);
+        // One that grew for a long line is not kept.
+        let mut next = given.filter(|given| given.capacity() < 4 * BATCH_BYTES).unwrap_or_default();
+        next.clear();
+        if self.position < self.end {
             next.extend_from_slice(rest);
         }
         self.searched = next.len();

@@ -30,9 +30,9 @@ use self::{
 };
 use crate::{Batch, FormatError};
 
-/// About how much a batch holds: small enough for the processor's cache, large enough that what is done once
-/// for each batch doesn't show.
-pub const BATCH_BYTES: usize = 1 << 20;
+/// About how much a batch holds: small enough that it is still in the processor's cache when it is used (twice as
+/// much was measured to be slower by a tenth), large enough that what is done once for each batch doesn't show.
+pub const BATCH_BYTES: usize = 512 << 10;
 
 /// The longest record that any limit allows: 1 GiB. Places within a batch are 32 bits wide.
 pub const RECORD_BYTES_MAX: u32 = 1 << 30;
@@ -105,7 +105,7 @@ impl SplitReader {
 enum RangeReader {
     Text(LineReader, InvalidText),
     JsonLines(LineReader),
-    Csv(CsvReader),
+    Csv(Box<CsvReader>),
     Parquet(Box<ParquetReader>),
     Whole(WholeReader),
     Fixed(FixedReader),
@@ -117,7 +117,7 @@ impl RangeReader {
             FileFormat::Text { invalid } => RangeReader::Text(LineReader::open(file, range, max)?, invalid),
             FileFormat::JsonLines => RangeReader::JsonLines(LineReader::open(file, range, max)?),
             FileFormat::Csv { delimiter, header } => {
-                RangeReader::Csv(CsvReader::open(file, delimiter, header, max)?)
+                RangeReader::Csv(Box::new(CsvReader::open(file, delimiter, header, max)?))
             }
             FileFormat::Parquet => RangeReader::Parquet(Box::new(ParquetReader::open(file, range, max)?)),
             FileFormat::WholeFiles => RangeReader::Whole(WholeReader::open(file, max)?),

@@ -2,7 +2,11 @@
 //!
 //! A range holds the row groups whose middle it holds, so that each is read once wherever the cuts are.
 
-use std::{fmt::Display, sync::Arc};
+use std::{
+    fmt::Display,
+    panic::{self, AssertUnwindSafe},
+    sync::Arc,
+};
 
 use arrow_array::RecordBatch;
 use arrow_ipc::writer::StreamWriter;
@@ -11,7 +15,7 @@ use parquet::{
     arrow::arrow_reader::{
         ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
     },
-    file::metadata::RowGroupMetaData,
+    file::metadata::{ParquetMetaData, RowGroupMetaData},
 };
 
 use super::{BATCH_BYTES, input::OpenFile};
@@ -26,9 +30,17 @@ pub(super) struct ParquetReader {
     metadata: ArrowReaderMetadata,
     /// Row groups still to be read, the next one last.
     groups: Vec<usize>,
-    /// Where the current row group begins, and its rows.
-    current: Option<(u64, ParquetRecordBatchReader)>,
+    current: Option<Group>,
     max: u32,
+}
+
+/// A row group that is being read.
+struct Group {
+    /// Where it begins.
+    offset: u64,
+    /// How many of its rows are still to come.
+    rows_left: u64,
+    reader: ParquetRecordBatchReader,
 }
 
 impl ParquetReader {
@@ -37,8 +49,9 @@ impl ParquetReader {
             return Err(FormatError::unsuitable(&file.url, "Parquet can't be read compressed: unpack it"));
         }
         let open = OpenFile::open(file)?;
-        let metadata = ArrowReaderMetadata::load(&open.file, ArrowReaderOptions::new())
-            .map_err(|error| FormatError::damaged(&open.url, 0, error))?;
+        let metadata =
+            guarded(&open, 0, || ArrowReaderMetadata::load(&open.file, ArrowReaderOptions::new()))?;
+        check_groups(&open, metadata.metadata())?;
         let end = range.offset.saturating_add(range.length);
         let is_ours = |group: &RowGroupMetaData| (range.offset..end).contains(&middle(group));
         let groups = metadata.metadata().row_groups().iter().enumerate().rev();
@@ -48,11 +61,18 @@ impl ParquetReader {
 
     pub(super) fn next_batch(&mut self) -> Result<Option<Batch>, FormatError> {
         loop {
-            if let Some((offset, reader)) = &mut self.current {
-                let offset = *offset;
-                if let Some(rows) = reader.next() {
-                    let rows = rows.map_err(|error| self.damaged(offset, error))?;
-                    return self.batch(offset, &rows).map(Some);
+            if let Some(group) = &mut self.current {
+                let offset = group.offset;
+                match guarded(&self.file, offset, || group.reader.next().transpose())? {
+                    Some(rows) => {
+                        group.rows_left = group.rows_left.saturating_sub(rows.num_rows() as u64);
+                        return self.batch(offset, &rows).map(Some);
+                    }
+                    None if group.rows_left > 0 => {
+                        let why = format!("{} rows are missing from the row group", group.rows_left);
+                        return Err(FormatError::damaged(&self.file.url, offset, why));
+                    }
+                    None => {}
                 }
             }
             let Some(group) = self.groups.pop() else {
@@ -63,19 +83,17 @@ impl ParquetReader {
         }
     }
 
-    fn open_group(&self, index: usize) -> Result<(u64, ParquetRecordBatchReader), FormatError> {
+    fn open_group(&self, index: usize) -> Result<Group, FormatError> {
         let group = self.metadata.metadata().row_group(index);
         let offset = begin(group);
-        let rows = group.num_rows().max(1).cast_unsigned();
-        let row_bytes = (group.total_byte_size().max(0).cast_unsigned() / rows).max(1);
+        let rows_left = group.num_rows().max(0).cast_unsigned();
+        let row_bytes = (group.total_byte_size().max(0).cast_unsigned() / rows_left.max(1)).max(1);
         let batch_rows = (BATCH_BYTES as u64 / row_bytes).clamp(1, ROWS_MAX) as usize;
         let file = self.file.file.try_clone().map_err(|error| self.file.refused(error))?;
-        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
             .with_row_groups(vec![index])
-            .with_batch_size(batch_rows)
-            .build()
-            .map_err(|error| self.damaged(offset, error))?;
-        Ok((offset, reader))
+            .with_batch_size(batch_rows);
+        Ok(Group { offset, rows_left, reader: guarded(&self.file, offset, || builder.build())? })
     }
 
     /// The rows as one record.
@@ -95,13 +113,33 @@ impl ParquetReader {
         batch.is_arrow = true;
         Ok(batch)
     }
+}
 
-    fn damaged(&self, offset: u64, error: impl Display) -> FormatError {
-        FormatError::damaged(&self.file.url, offset, error)
+/// What `read`, a call of the library, gives. The library panics at some damage; to us that is damage.
+fn guarded<T, E: Display>(
+    file: &OpenFile,
+    offset: u64,
+    read: impl FnOnce() -> Result<T, E>,
+) -> Result<T, FormatError> {
+    match panic::catch_unwind(AssertUnwindSafe(read)) {
+        Ok(read) => read.map_err(|error| FormatError::damaged(&file.url, offset, error)),
+        Err(_) => Err(FormatError::damaged(&file.url, offset, "the Parquet reader can make nothing of it")),
     }
 }
 
+/// Whether the row groups are in the file, and all of its rows in them: else some would be in nobody's range.
+fn check_groups(file: &OpenFile, metadata: &ParquetMetaData) -> Result<(), FormatError> {
+    let groups = metadata.row_groups();
+    let rows = groups.iter().fold(0, |rows: i64, group| rows.saturating_add(group.num_rows()));
+    if rows == metadata.file_metadata().num_rows() && groups.iter().all(|group| middle(group) < file.length) {
+        return Ok(());
+    }
+    Err(FormatError::damaged(&file.url, 0, "the description at the file's end contradicts itself"))
+}
+
 /// Where a row group's first page is.
+///
+/// Signed in the format; what is negative is damage that the library notices when it reads.
 fn begin(group: &RowGroupMetaData) -> u64 {
     let page = |offset: i64| u64::try_from(offset).unwrap_or(0);
     let begins = group.columns().iter().map(|column| {

@@ -53,7 +53,7 @@ pub struct RecordWriter<W: Write + Send> {
 }
 
 enum Inner<W: Write + Send> {
-    Bytes(BufWriter<Compressor<W>>),
+    Bytes(Box<BufWriter<Compressor<W>>>),
     Csv(Box<csv::Writer<Compressor<W>>>),
     Parquet(Box<ParquetWriter<W>>),
 }
@@ -78,7 +78,7 @@ impl<W: Write + Send> RecordWriter<W> {
                 builder.delimiter(*delimiter).buffer_capacity(BUFFER_BYTES);
                 Inner::Csv(Box::new(builder.from_writer(compressor(out)?)))
             }
-            _ => Inner::Bytes(BufWriter::with_capacity(BUFFER_BYTES, compressor(out)?)),
+            _ => Inner::Bytes(Box::new(BufWriter::with_capacity(BUFFER_BYTES, compressor(out)?))),
         };
         Ok(RecordWriter { url: url.to_owned(), format: *format, records: 0, inner })
     }
