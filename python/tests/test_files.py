@@ -198,7 +198,7 @@ class TestBadInput:
 
     def test_malformed_json_and_csv(self, cluster, tmp_path):
         (tmp_path / "a.jsonl").write_text('{"a": 1}\n{"a": \n')
-        assert f"{tmp_path}/a.jsonl:9" in self.failure(
+        assert f"{tmp_path}/a.jsonl:14" in self.failure(
             cluster, mapreduce.read_json_lines(tmp_path / "a.jsonl"), identity
         )
         (tmp_path / "a.csv").write_text("a,b\n1,2\n1,2,3\n")

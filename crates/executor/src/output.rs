@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use mapreduce_core::{AttemptId, JobId, OutputDescription, TaskId};
+use mapreduce_core::{AttemptId, FileFormat, JobId, OutputDescription, TaskId};
 use mapreduce_formats::{FormatError, RecordWriter, file_ending, temporary_dir};
 use mapreduce_storage::{FileRef, StorageError};
 
@@ -24,13 +24,14 @@ fn path(
     Ok(temporary_dir(&output.url, job)?.join(name))
 }
 
-/// Writes one partition, durably, and reads it back. Answers the file, by its path, and how many records it has.
+/// Writes one partition, durably, and reads it back. Answers the file, by its path, and how many records it has. A
+/// Parquet file has a schema, which comes with the first record: without any there is no file.
 pub(crate) fn write(
     output: &OutputDescription,
     (job, task, attempt): (JobId, TaskId, AttemptId),
     groups: &mut Merge,
     code: &mut dyn UserCode,
-) -> Result<(FileRef, u64), TaskError> {
+) -> Result<(Option<FileRef>, u64), TaskError> {
     let path = path(output, job, task, attempt)?;
     let name = path.display().to_string();
     let failed = |error| FormatError::unwritable(&name, error);
@@ -42,13 +43,20 @@ pub(crate) fn write(
     code.write(groups, &output.format, &mut |record| Ok(writer.write(record)?))?;
     let n_records = writer.records();
     let Summed { out, length, crc32c } = writer.finish()?;
+    if n_records == 0 && output.format == FileFormat::Parquet {
+        fs::remove_file(&path).map_err(failed)?;
+        return Ok((None, 0));
+    }
     out.sync_all().map_err(failed)?;
+    if let Some(directory) = path.parent() {
+        File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)?;
+    }
     let wrote = FileRef { path: name.clone(), length, crc32c };
     let found = read_back(&path).map_err(failed)?;
     if found != wrote {
         return Err(StorageError::Mismatch { path: name, wrote, found }.into());
     }
-    Ok((wrote, n_records))
+    Ok((Some(wrote), n_records))
 }
 
 /// Deletes what an attempt wrote that lost.

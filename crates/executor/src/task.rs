@@ -73,7 +73,7 @@ struct Maps {
 
 /// What an attempt made.
 struct Output {
-    file: FileRef,
+    file: Option<FileRef>,
     input_manifest: Option<String>,
     records_in: u64,
     records_out: u64,
@@ -115,7 +115,7 @@ impl Executor {
             task,
             attempt,
             worker: worker.clone(),
-            files: vec![output.file],
+            files: output.file.into_iter().collect(),
             input_manifest: output.input_manifest,
             records_in: output.records_in,
             records_out: output.records_out,
@@ -172,7 +172,7 @@ impl Executor {
         let records_out = sink.n_values();
         let path = paths::attempt_output(job.spec.job, task, attempt);
         let file = sink.finish(job.code.as_mut(), path)?;
-        Ok(Output { file, input_manifest: None, records_in: records.n_records(), records_out })
+        Ok(Output { file: Some(file), input_manifest: None, records_in: records.n_records(), records_out })
     }
 
     fn reduce(&self, job: &mut Job, assignment: &Assignment) -> Result<Output, TaskError> {
@@ -207,7 +207,7 @@ impl Executor {
         }
         file.end_partition()?;
         let (file, records_in) = (file.finish()?.finish()?, groups.n_values());
-        Ok(Output { file, input_manifest, records_in, records_out })
+        Ok(Output { file: Some(file), input_manifest, records_in, records_out })
     }
 }
 

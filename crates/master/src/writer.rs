@@ -297,8 +297,12 @@ impl Writer {
             return Ok(None);
         }
         let entries = self.manifest.iter().flat_map(|manifest| &manifest.entries);
-        let files = entries.flat_map(|entry| &entry.files).map(|file| file.path.clone().into());
-        let parts: Vec<_> = files.zip(mapreduce_formats::part_names(output)).collect();
+        let named = entries.zip(mapreduce_formats::part_names(output));
+        let parts: Vec<_> = named
+            .flat_map(|(entry, name)| {
+                entry.files.iter().map(move |file| (file.path.clone().into(), name.clone()))
+            })
+            .collect();
         let mut pause = RETRY_FIRST;
         loop {
             match mapreduce_formats::publish(&output.url, self.record.job, &parts, output.overwrite).await {

@@ -1,10 +1,10 @@
 //! The client's side of a job's result.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{io, sync::Arc};
 
-use mapreduce_core::{JobId, JobSpec, OutputDescription, Plan};
+use mapreduce_core::{JobId, JobSpec, OutputDescription};
 use mapreduce_executor::{Resources, TaskError, reduce::Merge, results};
-use mapreduce_formats::part_names;
+use mapreduce_formats::FormatError;
 use mapreduce_storage::{StorageError as StoreError, open, paths, read};
 use pyo3::{
     exceptions::PyTypeError,
@@ -108,12 +108,21 @@ fn output_files(resources: &Resources, job: JobId) -> Result<Option<Vec<String>>
     let path = paths::spec(job);
     let spec: Option<JobSpec> = resources.wait(read(&resources.store, &path))?;
     let spec = spec.ok_or_else(|| StoreError::NotFound { path: path.to_string() })?;
-    let n = Plan::new(&spec).n_partitions as usize;
-    let names = |output: &OutputDescription| {
-        let directory = PathBuf::from(&output.url);
-        part_names(output).take(n).map(|name| directory.join(name).display().to_string()).collect()
-    };
-    Ok(spec.output.as_ref().map(names))
+    let Some(output) = spec.output else { return Ok(None) };
+    Ok(Some(parts(&output).map_err(|error| FormatError::unwritable(&output.url, error))?))
+}
+
+/// The paths of the files in an output's directory. A partition without a record has none in Parquet.
+fn parts(output: &OutputDescription) -> io::Result<Vec<String>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(&output.url)? {
+        let entry = entry?;
+        if entry.file_name().as_encoded_bytes().starts_with(b"part-") {
+            found.push(entry.path().display().to_string());
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// Sorted by key; as it is, if Python can't order the keys.
