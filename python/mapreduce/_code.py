@@ -23,6 +23,7 @@ def dump(
     map_func: Callable[..., Any],
     reduce_func: Callable[..., Any],
     combine_func: Callable[..., Any] | None = None,
+    partition_func: Callable[..., Any] | None = None,
     *,
     streams: bool = False,
     arrow: bool = False,
@@ -33,6 +34,7 @@ def dump(
         map_func: The map function.
         reduce_func: The reduce function.
         combine_func: The combiner, if there is one.
+        partition_func: The partitioner, if there is one.
         streams: Whether ``reduce_func`` gets an iterator instead of a list.
         arrow: Whether ``map_func`` gets tables as Arrow's batches instead of rows.
 
@@ -42,9 +44,9 @@ def dump(
     """
     import cloudpickle
 
-    functions = {"map": map_func, "combine": combine_func, "reduce": reduce_func}
+    functions = {"map": map_func, "combine": combine_func, "reduce": reduce_func, "partition": partition_func}
     for name, function in functions.items():
-        if name == "combine" and function is None:
+        if name in ("combine", "partition") and function is None:
             continue
         name = f"{name}_func"  # noqa: PLW2901
         if not callable(function):
@@ -75,6 +77,7 @@ class Code:
     map: Callable[..., Any]
     combine: Callable[..., Any] | None
     reduce: Callable[..., Any]
+    partition: Callable[..., Any] | None
     streams: bool
     arrow: bool
 

@@ -130,9 +130,13 @@ class MapReduceFuture(Future[list[tuple[Any, Any]]]):
             InvalidArgumentError: The job writes its results to files.
             JobFailedError: The job failed, and whatever else :meth:`result` raises.
         """
+        self._wait_for_pairs(timeout)
+        return self._client.iterate(self.job_id)
+
+    def _wait_for_pairs(self, timeout: float | None = None) -> None:
+        """Waits for the job's end; its result is not fetched, unless it was asked for before."""
         self._streamed = True
         super().result(timeout)
-        return self._client.iterate(self.job_id)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """What :meth:`result` would raise, or None if it would not; waits for it.

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from mapreduce.files import EarlierResult
+
 def login(users: str | None, username: str, password: str) -> str: ...
 def create_user(
     users: str | None, actor: str, actor_password: str, username: str, password: str, role: str
@@ -71,11 +73,12 @@ class Client:
     def upload(
         self,
         job: str,
-        records: Iterable[Any] | InputFiles,
+        records: Iterable[Any] | InputFiles | EarlierResult,
         code: bytes,
         split_records: int | None,
         settings: str,
         output: str | None,
+        sort: bool,
         is_cancelled: Callable[[], bool],
     ) -> bytes: ...
     def discard(self, job: str) -> None: ...

@@ -13,9 +13,13 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from mapreduce import _arguments
+from mapreduce.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from mapreduce._future import MapReduceFuture
 
 Compression = Literal["none", "gzip", "zstd", "bzip2", "lz4"]
 
@@ -66,6 +70,34 @@ class Output:
                 "overwrite": self.overwrite,
             }
         )
+
+
+@dataclass(frozen=True)
+class EarlierResult:
+    """The result of an earlier job as input; made by :func:`read_result`.
+
+    Attributes:
+        earlier_job_id: Which job's.
+    """
+
+    earlier_job_id: str
+
+
+def read_result(future: MapReduceFuture) -> EarlierResult:
+    """The result of an earlier job of the same cluster; a record is one of its pairs, ``(key, value)``.
+
+    The pairs do not pass through the client. The earlier job is waited for. Its result is kept by ``clear`` as long as
+    a job that reads it has not ended.
+
+    Args:
+        future: The earlier job's.
+
+    Raises:
+        InvalidArgumentError: Its results are in files: read those.
+        JobFailedError: It failed.
+    """
+    future._wait_for_pairs()
+    return EarlierResult(future.job_id)
 
 
 def read_text(
@@ -223,7 +255,7 @@ def write_parquet(
 
 def _csv(delimiter: str, header: bool) -> dict[str, Any]:
     if not (isinstance(delimiter, str) and len(delimiter) == 1 and delimiter.isascii() and delimiter not in '"\r\n'):
-        raise _arguments.InvalidArgumentError(f"delimiter must be one ASCII character, not {delimiter!r}")
+        raise InvalidArgumentError(f"delimiter must be one ASCII character, not {delimiter!r}")
     return {"format": "csv", "delimiter": ord(delimiter), "header": _arguments.flag("header", header)}
 
 
@@ -239,7 +271,7 @@ def _input(
     split_bytes: int | None,
 ) -> Input:
     if not paths:
-        raise _arguments.InvalidArgumentError("give at least one path of a file, a directory or a pattern")
+        raise InvalidArgumentError("give at least one path of a file, a directory or a pattern")
     texts = tuple(_arguments.path("paths", path) for path in paths)
     if compression is not None:
         _compression(compression)

@@ -1,10 +1,12 @@
 """Data that does not fit into memory, combiners, and values as an iterator: all give what a plain loop gives."""
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import pytest
 from helpers import reference
 
+import mapreduce
 from mapreduce import InvalidArgumentError, JobFailedError
 
 WORDS = [f"{word} {n % 7}" for n, word in enumerate(["to", "be", "or", "not", "to", "be"] * 500)]
@@ -124,3 +126,62 @@ def test_many_distinct_keys_in_one_task_are_spilled(new_cluster):
     assert len(result) == 2_000_000
     assert result[:2] == [("key 0", 0), ("key 1", 1)]
     assert sum(value for _, value in result) == sum(range(2_000_000))
+
+
+def test_sort_puts_the_files_of_an_output_in_order(cluster, tmp_path):
+    numbers = [(n * 7919) % 100_003 for n in range(20_000)]
+    (tmp_path / "in.txt").write_text("".join(f"{n}\n" for n in numbers))
+    files = cluster.mapreduce(
+        mapreduce.read_text(tmp_path / "in.txt", split_bytes=20_000),
+        lambda lines: [(int(line), None) for line in lines],
+        lambda values: None,
+        sort=True,
+        n_partitions=4,
+        output=mapreduce.write_text(tmp_path / "out"),
+    ).result()
+    parts = [[int(line) for line in Path(file).read_text().splitlines()] for file in files]
+    assert [n for part in parts for n in part] == sorted(numbers)
+    assert len(parts) == 4
+    assert min(map(len, parts)) > 1000
+
+
+def test_sort_of_few_keys_and_of_no_records(cluster):
+    assert cluster.mapreduce(["b", "a", "b"], count, sum, sort=True, n_partitions=3).result() == [("a", 1), ("b", 2)]
+    assert cluster.mapreduce([], count, sum, sort=True, n_partitions=3).result() == []
+    with pytest.raises(InvalidArgumentError, match="either sort or partition_func"):
+        cluster.mapreduce(["a"], count, sum, sort=True, partition_func=len)
+
+
+def test_a_partitioner_decides_which_file_a_key_is_in(cluster, tmp_path):
+    output = mapreduce.write_text(tmp_path / "out")
+    files = cluster.mapreduce(
+        WORDS, count, sum, output=output, n_partitions=2, partition_func=lambda key, n: int(key.isalpha())
+    ).result()
+    keys = [[line.split("\t")[0] for line in Path(file).read_text().splitlines()] for file in files]
+    assert keys == [[str(n) for n in range(7)], ["be", "not", "or", "to"]]
+    with pytest.raises(JobFailedError, match="partition_func returned 2, which is none of 0 to 1"):
+        cluster.mapreduce(WORDS, count, sum, n_partitions=2, partition_func=lambda key, n: n).result()
+
+
+def test_a_job_reads_the_result_of_an_earlier_one(cluster):
+    counts = cluster.mapreduce(WORDS, count, sum, n_partitions=3)
+    by_count = cluster.mapreduce(
+        mapreduce.read_result(counts), lambda pairs: [(n, word) for word, n in pairs], sorted, n_partitions=1
+    )
+    expected = {}
+    for word, n in reference(WORDS, count, sum):
+        expected.setdefault(n, []).append(word)
+    assert by_count.result() == sorted((n, sorted(words)) for n, words in expected.items())
+    assert by_count.progress().map_total == 3
+
+
+def test_a_result_that_is_read_is_not_cleared(new_cluster):
+    cluster = new_cluster(n_workers=1)
+    first = cluster.mapreduce(WORDS, count, sum)
+    first.result()
+    cluster.scale(n_workers=0)
+    second = cluster.mapreduce(mapreduce.read_result(first), lambda pairs: pairs, sum)
+    assert cluster.clear() == []
+    cluster.scale(n_workers=1)
+    assert second.result() == first.result()
+    assert sorted(cluster.clear()) == sorted([first.job_id, second.job_id])

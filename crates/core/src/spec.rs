@@ -54,8 +54,6 @@ pub enum CodeRef {
 pub struct Commands {
     /// Reads records, one a line, and writes pairs.
     pub mapper: String,
-    /// Reads pairs of a map task sorted by key, and writes pairs.
-    pub combiner: Option<String>,
     /// Reads pairs sorted by key, and writes the result's lines.
     pub reducer: String,
 }
@@ -87,6 +85,13 @@ pub enum InputDescription {
         /// The ranges of each map task.
         splits: Vec<Vec<FileRange>>,
     },
+    /// The result of an earlier job of the same cluster; a record is one of its pairs.
+    Result {
+        /// Which.
+        of: JobId,
+        /// Its partitions: each is one map task's.
+        n_partitions: u32,
+    },
 }
 
 impl InputDescription {
@@ -95,6 +100,7 @@ impl InputDescription {
         match self {
             InputDescription::Uploaded { splits } => splits.len(),
             InputDescription::Files { splits, .. } => splits.len(),
+            InputDescription::Result { n_partitions, .. } => *n_partitions as usize,
         }
     }
 }

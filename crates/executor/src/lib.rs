@@ -20,7 +20,7 @@ mod user_code;
 pub mod varint;
 
 pub use error::TaskError;
-pub use records::Records;
+pub use records::{Records, pair};
 pub use resources::Resources;
 pub use run::{RunError, run};
 pub use task::{Assignment, Executor, Outcome};

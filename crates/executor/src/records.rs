@@ -1,12 +1,12 @@
 //! The records of one split, wherever they are.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use mapreduce_core::{InputDescription, JobId};
 use mapreduce_formats::{Batch, SplitReader};
 use mapreduce_storage::splits::read_split;
 
-use crate::{Resources, TaskError};
+use crate::{Resources, TaskError, results, shuffle::Entries, varint};
 
 /// The records of one split, in order, a batch at a time.
 pub struct Records {
@@ -19,6 +19,7 @@ pub struct Records {
 enum Source {
     Uploaded(Option<Batch>),
     Files(SplitReader),
+    Result(Entries, u64),
 }
 
 impl Records {
@@ -44,6 +45,10 @@ impl Records {
                 let record_bytes_max = u32::try_from(resources.memory_bytes).unwrap_or(u32::MAX);
                 Source::Files(mapreduce_formats::read(format, files, ranges, record_bytes_max)?)
             }
+            InputDescription::Result { of, .. } => {
+                let Some(entries) = results::partition(resources, *of, index)? else { return Ok(None) };
+                Source::Result(entries, 0)
+            }
         };
         Ok(Some(Records { source, n_records: 0, batches_left: u64::MAX }))
     }
@@ -57,6 +62,7 @@ impl Records {
         let batch = match &mut self.source {
             Source::Uploaded(batch) => batch.take(),
             Source::Files(reader) => reader.next_batch()?,
+            Source::Result(entries, first) => next_pairs(entries, first)?,
         };
         self.n_records += batch.as_ref().map_or(0, |batch| batch.len() as u64);
         Ok(batch)
@@ -71,4 +77,43 @@ impl Records {
     pub fn n_records(&self) -> u64 {
         self.n_records
     }
+}
+
+/// A batch ends when it has so many bytes.
+const BATCH_BYTES: usize = 512 << 10;
+
+/// The next pairs of an earlier job's result, as records that [`pair`] takes apart.
+fn next_pairs(entries: &mut Entries, first: &mut u64) -> Result<Option<Batch>, TaskError> {
+    let (mut bytes, mut records) = (Vec::new(), Vec::new());
+    while bytes.len() < BATCH_BYTES
+        && let Some(entry) = entries.next_entry()?
+    {
+        let start = bytes.len() as u32;
+        for part in [&entry.key, &entry.hint] {
+            varint::put(&mut bytes, part.len() as u64);
+            bytes.extend_from_slice(part);
+        }
+        bytes.extend_from_slice(&entry.values.bytes);
+        records.push((start, bytes.len() as u32));
+    }
+    if records.is_empty() {
+        return Ok(None);
+    }
+    let n = records.len() as u64;
+    let batch = Batch::of_uploaded(Arc::from(entries.path()), *first, (bytes, records));
+    *first += n;
+    Ok(Some(batch))
+}
+
+/// Where key, hint and value are in a record that is a pair of an earlier job's result; none if it is damaged.
+pub fn pair(record: &[u8]) -> Option<[Range<usize>; 3]> {
+    let mut rest = record;
+    let mut part = || {
+        let length = usize::try_from(varint::take(&mut rest)?).ok()?;
+        let start = record.len() - rest.len();
+        rest = rest.get(length..)?;
+        Some(start..start + length)
+    };
+    let (key, hint) = (part()?, part()?);
+    Some([key, hint.clone(), hint.end..record.len()])
 }

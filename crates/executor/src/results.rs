@@ -7,7 +7,7 @@ use mapreduce_storage::{Manifest, StorageError, paths, read};
 use crate::{
     Resources, TaskError,
     reduce::{Merge, fan_in},
-    shuffle::fetch_file,
+    shuffle::{Entries, fetch_file, fetch_partition},
 };
 
 /// Files that are opened at one time.
@@ -23,6 +23,15 @@ fn read_manifest(resources: &Resources, job: JobId) -> Result<Manifest, TaskErro
     let path = paths::manifest(job, Stage::Reduce);
     let manifest: Option<Manifest> = resources.wait(read(&resources.store, &path))?;
     Ok(manifest.ok_or_else(|| StorageError::NotFound { path: path.to_string() })?)
+}
+
+/// One partition of a result; none if there is no such partition.
+pub fn partition(resources: &Resources, job: JobId, index: u32) -> Result<Option<Entries>, TaskError> {
+    let manifest = read_manifest(resources, job)?;
+    let file = manifest.entries.get(index as usize).and_then(|entry| entry.files.first());
+    let Some(file) = file else { return Ok(None) };
+    let (_, part_bytes) = fan_in(resources.memory_bytes, 1);
+    Ok(Some(resources.wait(fetch_partition(resources, job, file, 0, part_bytes))?))
 }
 
 /// The result, in the order of the encoded keys: groups of one encoded value each.

@@ -17,6 +17,7 @@
 mod cli;
 mod client;
 mod cluster;
+mod commands;
 mod executor;
 pub mod home;
 pub mod keeper;

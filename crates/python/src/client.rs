@@ -6,9 +6,11 @@ use futures::StreamExt;
 use mapreduce::{ClientError, JobOutcome, monitor};
 use mapreduce_coordination::records::{self, Member};
 use mapreduce_core::{
-    Clock, CodeRef, InputDescription, JobId, JobPhase, JobSpec, Persisted, Progress, Role, Settings,
-    SystemClock,
+    Clock, CodeRef, InputDescription, JobId, JobPhase, JobSpec, Partitioning, Persisted, Plan, Progress,
+    Role, Settings, SystemClock,
 };
+use mapreduce_executor::{TaskError, map::sample};
+use mapreduce_storage::paths;
 use pyo3::{
     exceptions::PyValueError,
     prelude::*,
@@ -23,6 +25,7 @@ use crate::{
     raise::{CancelledError, StorageError, client_error, invalid},
     results::{self, ResultIterator},
     upload::{upload_code, upload_records},
+    user_code::PythonCode,
 };
 
 /// A client of a cluster.
@@ -66,17 +69,20 @@ impl Client {
         split_records: Option<u64>,
         settings: &str,
         output: Option<&str>,
+        sort: bool,
         is_cancelled: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let live = self.live.require()?;
         let job = job_id(job)?;
         let settings: Settings = serde_json::from_str(settings).map_err(not_ours)?;
+        let pickled = code;
         let made = py.detach(|| mapreduce_storage::make_job_dirs(&live.urls.storage, job));
         made.map_err(|e| StorageError::new_err(e.to_string()))?;
         let (digest, uploaded) = upload_code(py, live.client.store(), job, code)?;
-        let input = match records.cast::<InputFiles>() {
-            Ok(files) => files.get().0.clone(),
-            Err(_) => {
+        let input = match (records.cast::<InputFiles>(), records.extract::<EarlierJob>()) {
+            (Ok(files), _) => files.get().0.clone(),
+            (_, Ok(earlier)) => self.result_of(py, &earlier.earlier_job_id)?,
+            (Err(_), Err(_)) => {
                 let splits = upload_records(&live.urls.storage, job, records, split_records, || {
                     live.check_open()?;
                     if is_cancelled.call0()?.is_truthy()? {
@@ -88,7 +94,7 @@ impl Client {
             }
         };
         uploaded.wait(py)?;
-        let spec = JobSpec {
+        let mut spec = JobSpec {
             job,
             user: live.username.clone(),
             code: CodeRef::Python { digest },
@@ -97,6 +103,9 @@ impl Client {
             settings,
             submitted_at_ms: SystemClock::default().unix_ms(),
         };
+        if sort {
+            spec.settings.partitioning = sampled(&spec, pickled, &live.urls.storage)?;
+        }
         Ok(PyBytes::new(py, &spec.encode()))
     }
 
@@ -227,6 +236,37 @@ impl Client {
         let tree = live.run(py, || monitor::tree(&live.urls, path), client_error)?;
         Ok(tree.into_iter().map(|entry| (entry.path, entry.size)).collect())
     }
+}
+
+/// A job whose result is another job's input; see `mapreduce.read_result`.
+#[derive(FromPyObject)]
+struct EarlierJob {
+    earlier_job_id: String,
+}
+
+impl Client {
+    fn result_of(&self, py: Python<'_>, job: &str) -> PyResult<InputDescription> {
+        let live = self.live.require()?;
+        let of = job_id(job)?;
+        let plan: Option<Plan> = live.run(
+            py,
+            || async { mapreduce_storage::read(live.client.store(), &paths::plan(of)).await },
+            |e| StorageError::new_err(e.to_string()),
+        )?;
+        let plan =
+            plan.ok_or_else(|| invalid(format!("{of} has no result: it was cleared, or never planned")))?;
+        Ok(InputDescription::Result { of, n_partitions: plan.n_partitions })
+    }
+}
+
+/// Ranges of keys, from a sample of the input that is mapped here.
+fn sampled(spec: &JobSpec, code: &[u8], storage_url: &str) -> PyResult<Partitioning> {
+    let resources = results::resources(storage_url)?;
+    let n_partitions = Plan::new(spec).n_partitions;
+    let sampled = PythonCode::load(spec, code)
+        .map_err(TaskError::from)
+        .and_then(|mut code| sample(code.as_mut(), &spec.input, spec.job, n_partitions, &resources));
+    sampled.map_err(|e| invalid(format!("the keys can't be sampled, as sort=True wants: {e}")))
 }
 
 /// Asks again as long as no master is alive.

@@ -36,7 +36,7 @@ impl InputFiles {
             InputDescription::Files { files, splits, .. } => {
                 (files.len(), files.iter().map(|file| file.length).sum(), splits.len())
             }
-            InputDescription::Uploaded { splits } => (0, 0, splits.len()),
+            other => (0, 0, other.n_splits()),
         }
     }
 }

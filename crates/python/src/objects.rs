@@ -42,6 +42,7 @@ pub struct Code<'py> {
     pub map: Bound<'py, PyAny>,
     pub combine: Option<Bound<'py, PyAny>>,
     pub reduce: Bound<'py, PyAny>,
+    pub partition: Option<Bound<'py, PyAny>>,
     /// The reduce function wants an iterator of values instead of a list.
     pub streams: bool,
     /// The map function wants tables as Arrow's batches instead of rows.

@@ -2,7 +2,6 @@
 
 use mapreduce::{ClientError, ClusterError as LocalError};
 use mapreduce_coordination::users::UserError;
-use mapreduce_core::ids::ParseIdError;
 use pyo3::{PyErr, import_exception};
 
 pub use crate::objects::{InvalidArgumentError, StorageError};
@@ -53,6 +52,6 @@ pub fn client_error(e: ClientError) -> PyErr {
 }
 
 /// For an id that is none.
-pub fn invalid(e: ParseIdError) -> PyErr {
+pub fn invalid(e: impl ToString) -> PyErr {
     InvalidArgumentError::new_err(e.to_string())
 }

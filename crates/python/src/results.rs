@@ -97,7 +97,8 @@ impl Results {
     }
 }
 
-fn resources(storage_url: &str) -> PyResult<Resources> {
+/// For work on a job in this process.
+pub fn resources(storage_url: &str) -> PyResult<Resources> {
     let store = open(storage_url).map_err(|error| storage_error(error.into()))?;
     let runtime = Arc::new(Builder::new_current_thread().build()?);
     Ok(Resources { store, runtime, memory_bytes: MEMORY_BYTES, scratch: std::env::temp_dir() })

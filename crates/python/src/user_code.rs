@@ -40,6 +40,7 @@ pub struct PythonCode {
     map: Py<PyAny>,
     combine: Option<Py<PyAny>>,
     reduce: Py<PyAny>,
+    partition: Option<Py<PyAny>>,
     /// The reduce function gets an iterator.
     streams: bool,
     batch_size: usize,
@@ -51,15 +52,16 @@ impl PythonCode {
     pub fn load(spec: &JobSpec, code: &[u8]) -> Result<Box<dyn UserCode>, UserFailure> {
         let batch_size = spec.settings.batch_size.map_or(BATCH_SIZE, |size| size.max(1) as usize);
         Python::attach(|py| {
-            let Code { map, combine, reduce, streams, arrow } =
-                objects::load_code(py, code).map_err(|error| {
+            let Code { map, combine, reduce, partition, streams, arrow } = objects::load_code(py, code)
+                .map_err(|error| {
                     let advice =
                         "the functions can't be loaded where the tasks run; are all modules installed there?";
                     failure::raised(py, &error, FailureKind::BadCode, advice)
                 })?;
             let (map, combine, reduce) = (map.unbind(), combine.map(Bound::unbind), reduce.unbind());
+            let partition = partition.map(Bound::unbind);
             let decoder = Decoder::new(&spec.input, arrow);
-            Ok(Box::new(PythonCode { map, combine, reduce, streams, batch_size, decoder })
+            Ok(Box::new(PythonCode { map, combine, reduce, partition, streams, batch_size, decoder })
                 as Box<dyn UserCode>)
         })
     }
@@ -69,7 +71,8 @@ impl UserCode for PythonCode {
     fn map(&mut self, records: &mut Records, sink: &mut MapSink) -> Result<(), TaskError> {
         Python::attach(|py| {
             let map = self.map.clone_ref(py).into_bound(py);
-            let mut mapper = Mapper::new(&map);
+            let partition = self.partition.as_ref().map(|function| function.clone_ref(py).into_bound(py));
+            let mut mapper = Mapper::new(&map, partition);
             while let Some(batch) = records.next_batch()? {
                 let step = if self.decoder.is_table() { 1 } else { self.batch_size };
                 for first in (0..batch.len()).step_by(step) {

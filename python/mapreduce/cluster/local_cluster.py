@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from mapreduce import _arguments, _native
 from mapreduce._program import find_program
 from mapreduce.authentication.auth import Auth
-from mapreduce.errors import InvalidTypeError
-from mapreduce.files import Input, Output
+from mapreduce.errors import InvalidArgumentError, InvalidTypeError
+from mapreduce.files import EarlierResult, Input, Output
 
 if TYPE_CHECKING:
     from mapreduce._future import MapReduceFuture
@@ -139,7 +139,7 @@ class LocalCluster:
 
     def mapreduce(
         self,
-        data: Iterable[Record] | Input,
+        data: Iterable[Record] | Input | EarlierResult,
         map_func: Callable[[list[Record]], Iterable[tuple[Any, Any]]],
         reduce_func: Callable[[list[Any]], Any] | Callable[[Iterator[Any]], Any],
         requested_n_workers: int | None = None,
@@ -147,6 +147,8 @@ class LocalCluster:
         combine_func: Callable[[list[Any]], Any] | None = None,
         values: Literal["list", "iterator"] | None = None,
         output: Output | None = None,
+        sort: bool = False,
+        partition_func: Callable[[Any, int], int] | None = None,
         n_partitions: int | None = None,
         batch_size: int | None = None,
         split_records: int | None = None,
@@ -162,7 +164,8 @@ class LocalCluster:
 
         Args:
             data: The records: a list or any iterable; an iterator is streamed, not held. Or files, such as
-                ``mapreduce.read_text("books/*.txt")``: see :mod:`mapreduce.files`.
+                ``mapreduce.read_text("books/*.txt")``: see :mod:`mapreduce.files`. Or the result of an earlier job:
+                ``mapreduce.read_result(future)``.
             map_func: Gets a list of records, returns or yields ``(key, value)`` pairs.
             reduce_func: Gets the list of all values of one key, returns anything that can be pickled.
             requested_n_workers: Most workers that may serve the job at one time; None for as many as there are.
@@ -173,6 +176,10 @@ class LocalCluster:
                 have more values than fit into memory; None: an iterator if that is how its parameter is annotated.
             output: Files to write the results to, such as ``mapreduce.write_text("counts")``, instead of returning
                 them; the future's result is then the list of their paths.
+            sort: Put the keys in order over all partitions, so that the files of an output, one behind the other, are
+                sorted. A sample of the input is mapped in this process to find where partitions begin.
+            partition_func: Gets a key and the number of partitions, returns the key's partition, from 0: it must
+                depend on the key alone.
             n_partitions: Reduce tasks; None for a number that suits the size of the data.
             batch_size: Records in one call of ``map_func``; None for a number that suits the cache.
             split_records: Records in one map task; None for a size that takes about a second or less.
@@ -203,8 +210,13 @@ class LocalCluster:
             "task_timeout_ms": _arguments.seconds_or_none("task_timeout", task_timeout),
         }
         split_records = _arguments.count_or_none("split_records", split_records, least=1)
-        records: Iterable[Any] | _native.InputFiles
-        if isinstance(data, Input):
+        records: Iterable[Any] | _native.InputFiles | EarlierResult
+        _arguments.flag("sort", sort)
+        if sort and partition_func is not None:
+            raise InvalidArgumentError("sort chooses the partitions: give either sort or partition_func")
+        if isinstance(data, EarlierResult):
+            records = data
+        elif isinstance(data, Input):
             compression = None if data.compression is None else json.dumps(data.compression)
             records = _native.InputFiles(data.paths, json.dumps(data.format), compression, data.split_bytes)
         else:
@@ -217,15 +229,19 @@ class LocalCluster:
         if values is not None:
             _arguments.one_of("values", values, ("list", "iterator"))
         streams = _code.wants_iterator(reduce_func) if values is None else values == "iterator"
-        code = _code.dump(map_func, reduce_func, combine_func, streams=streams, arrow=getattr(data, "arrow", False))
+        code = _code.dump(
+            map_func, reduce_func, combine_func, partition_func, streams=streams, arrow=getattr(data, "arrow", False)
+        )
         self._client.check_process()
 
         def upload(job_id: str, is_cancelled: Callable[[], bool]) -> bytes:
-            return self._client.upload(job_id, records, code, split_records, json.dumps(settings), place, is_cancelled)
+            return self._client.upload(
+                job_id, records, code, split_records, json.dumps(settings), place, sort, is_cancelled
+            )
 
         job_id = self._client.reserve_within(_PATIENCE_S)
         future = MapReduceFuture(self, job_id, upload)
-        if job_id is not None and isinstance(records, (Sized, _native.InputFiles)):
+        if job_id is not None and isinstance(records, (Sized, _native.InputFiles, EarlierResult)):
             future._await_submission(_SUBMISSION_S)
         return future
 

@@ -36,7 +36,7 @@ pub struct MapSink {
     resources: Resources,
     partitioner: Partitioner,
     /// Groups by their keys' hashes.
-    table: HashTable<GroupId>,
+    table: HashTable<Slot>,
     groups: Vec<KeyGroup>,
     /// Every group's key and hint, one behind the other.
     keys: Vec<u8>,
@@ -45,6 +45,18 @@ pub struct MapSink {
     value_bytes: usize,
     n_values: u64,
     spilled: Vec<Run>,
+}
+
+/// What it takes to find a group, in one place: looking a key up is the hottest thing the engine does, and every
+/// other place in memory costs as much again.
+#[derive(Debug)]
+struct Slot {
+    /// The upper half of the key's hash.
+    hash: u32,
+    /// Where the key is in `keys`.
+    key: u32,
+    length: u32,
+    id: GroupId,
 }
 
 #[derive(Debug)]
@@ -83,12 +95,13 @@ impl MapSink {
     ) -> Result<GroupId, E> {
         let hash = xxh3_64(key);
         let (groups, keys) = (&self.groups, &self.keys);
-        let is_it = |id: &GroupId| {
-            let group = &groups[id.index()];
-            group.hash == hash && keys[group.key as usize..group.hint as usize] == *key
+        let is_it = |slot: &Slot| {
+            slot.hash == (hash >> 32) as u32
+                && slot.length as usize == key.len()
+                && keys[slot.key as usize..][..key.len()] == *key
         };
-        match self.table.entry(hash, is_it, |id| groups[id.index()].hash) {
-            Entry::Occupied(entry) => Ok(*entry.get()),
+        match self.table.entry(hash, is_it, |slot| groups[slot.id.index()].hash) {
+            Entry::Occupied(entry) => Ok(entry.get().id),
             Entry::Vacant(entry) => {
                 let start = self.keys.len();
                 self.keys.extend_from_slice(key);
@@ -99,7 +112,8 @@ impl MapSink {
                 }
                 // A sink is full long before it has four billion groups or four gigabytes of keys.
                 let id = GroupId(self.groups.len() as u32);
-                entry.insert(id);
+                let length = (hint - start) as u32;
+                entry.insert(Slot { hash: (hash >> 32) as u32, key: start as u32, length, id });
                 self.groups.push(KeyGroup {
                     hash,
                     key: start as u32,
@@ -203,6 +217,11 @@ impl MapSink {
         self.keys.clear();
         self.set_aside.clear();
         self.value_bytes = 0;
+    }
+
+    /// How many partitions there are.
+    pub fn n_partitions(&self) -> u32 {
+        self.partitioner.n_partitions()
     }
 
     /// What it may use.

@@ -40,6 +40,11 @@ impl Entries {
         Entries { path, partition, stored, source, raw: Bytes::new(), left: n_entries, last_key: None }
     }
 
+    /// The file they are read from.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
     /// The next entry; none after the last.
     pub fn next_entry(&mut self) -> Result<Option<Entry>, TaskError> {
         if self.left == 0 {

@@ -5,6 +5,7 @@ use std::{env, path::PathBuf};
 use crate::{
     ClusterUrls, Credentials,
     home::{self, RunningCluster},
+    native::Session,
 };
 use mapreduce_coordination::users::UserRegistry;
 
@@ -33,6 +34,11 @@ impl User {
         registry.authenticate(&self.username, &Self::password()?).await?;
         users.close().await;
         Ok(())
+    }
+
+    /// A connection to the cluster at `urls`.
+    pub fn session(&self, urls: ClusterUrls) -> Result<Session> {
+        Ok(Session::connect(urls, &self.username, &Self::password()?)?)
     }
 
     pub fn credentials(&self) -> Result<Credentials> {

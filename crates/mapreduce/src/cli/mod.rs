@@ -2,11 +2,13 @@
 
 mod cancel;
 mod cluster;
+mod executor;
 mod history;
 mod jobs;
 mod keeper;
 mod kill;
 mod master;
+mod run;
 mod status;
 mod stores;
 mod table;
@@ -54,6 +56,9 @@ enum Command {
     Worker(worker::Args),
     #[command(hide = true)]
     Keeper(keeper::Args),
+    #[command(hide = true)]
+    Executor(executor::Args),
+    Run(run::Args),
     Jobs(jobs::Args),
     Status(status::Args),
     History(history::Args),
@@ -69,6 +74,8 @@ impl Command {
             Command::Master(args) => on_one_thread?.block_on(args.run()),
             Command::Worker(args) => on_one_thread?.block_on(args.run()),
             Command::Keeper(args) => args.run(),
+            Command::Executor(args) => args.run(),
+            Command::Run(args) => args.run(),
             Command::Jobs(args) => on_one_thread?.block_on(args.run()),
             Command::Status(args) => on_one_thread?.block_on(args.run()),
             Command::History(args) => on_one_thread?.block_on(args.run()),

@@ -97,7 +97,7 @@ where
         let first = std::env::args().nth(1).unwrap_or_default();
         let ended = match first.as_str() {
             EXECUTOR_ARGUMENT => self.serve(),
-            "keeper" | "master" | "worker" => crate::command_line(),
+            "keeper" | "master" | "worker" | "executor" => crate::command_line(),
             _ => return self,
         };
         // `ExitCode` can only be returned from main.

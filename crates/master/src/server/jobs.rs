@@ -1,12 +1,12 @@
 //! What clients ask for. Every master answers every call, whoever owns the job.
 
-use std::{pin::Pin, sync::Arc};
+use std::{collections::BTreeSet, pin::Pin, sync::Arc};
 
 use mapreduce_coordination::{
     CoordinationError, Version,
     records::{self, RecordError},
 };
-use mapreduce_core::{Epoch, JobId, JobPhase, JobRecord, JobSpec, Persisted};
+use mapreduce_core::{Epoch, InputDescription, JobId, JobPhase, JobRecord, JobSpec, Persisted};
 use mapreduce_rpc::{
     control::{
         CancelRequest, ClearReply, ClearRequest, JobUpdate, LoginReply, LoginRequest, ReserveReply,
@@ -90,16 +90,18 @@ impl Jobs for Service {
         let asked = request.into_inner().jobs;
         let asked: Vec<JobId> = asked.iter().map(|job| parse(job)).collect::<Result<_, _>>()?;
         let all = records::jobs(self.context.coordinator.as_ref()).await.map_err(record_status)?;
+        let read = self.read_by_live_jobs(&all).await?;
         let mut cleared = Vec::new();
         for (record, version) in all {
             let named = asked.contains(&record.job);
             if asked.is_empty() || named {
-                if record.phase.is_terminal() && caller.may_change(&record.user) {
+                let free = record.phase.is_terminal() && !read.contains(&record.job);
+                if free && caller.may_change(&record.user) {
                     self.clear_job(record.job, version).await?;
                     cleared.push(record.job.to_string());
                 } else if named {
                     let why = format!(
-                        "{} has not ended, or is another user's: nothing of it was removed",
+                        "{} has not ended, is read by another job, or is another user's: nothing of it was removed",
                         record.job
                     );
                     return Err(Status::failed_precondition(why));
@@ -114,6 +116,20 @@ impl Service {
     async fn record(&self, job: JobId) -> Result<(JobRecord, Version), Status> {
         let found = records::job(self.context.coordinator.as_ref(), job).await.map_err(record_status)?;
         found.ok_or_else(|| Status::not_found(format!("there is no {job} in this cluster")))
+    }
+
+    /// Jobs whose results jobs that have not ended read (invariant I11).
+    async fn read_by_live_jobs(&self, all: &[(JobRecord, Version)]) -> Result<BTreeSet<JobId>, Status> {
+        let mut read = BTreeSet::new();
+        for (record, _) in all.iter().filter(|(record, _)| !record.phase.is_terminal()) {
+            let spec = storage::read::<JobSpec>(&self.context.store, &paths::spec(record.job)).await;
+            if let Some(JobSpec { input: InputDescription::Result { of, .. }, .. }) =
+                spec.map_err(storage_status)?
+            {
+                read.insert(of);
+            }
+        }
+        Ok(read)
     }
 
     /// Objects first: what is cut short can be repeated as long as the record is there.

@@ -21,6 +21,8 @@ use crate::{
 /// Maps one split.
 pub struct Mapper<'a, 'py> {
     function: &'a Bound<'py, PyAny>,
+    /// The user's partitioner, if there is one.
+    partition: Option<Bound<'py, PyAny>>,
     recent: RecentKeys<'py>,
     /// For every group the value that came last, and how often, which is not in the sink yet.
     pending: Vec<Pending<'py>>,
@@ -36,9 +38,9 @@ struct Pending<'py> {
 }
 
 impl<'a, 'py> Mapper<'a, 'py> {
-    pub fn new(function: &'a Bound<'py, PyAny>) -> Self {
+    pub fn new(function: &'a Bound<'py, PyAny>, partition: Option<Bound<'py, PyAny>>) -> Self {
         let (key, value) = (Vec::new(), Vec::new());
-        Mapper { function, recent: RecentKeys::new(), pending: Vec::new(), key, value }
+        Mapper { function, partition, recent: RecentKeys::new(), pending: Vec::new(), key, value }
     }
 
     /// The map function.
@@ -121,6 +123,9 @@ impl<'a, 'py> Mapper<'a, 'py> {
         let group = sink.group(&self.key, put_hint).map_err(|error| bad_key(key, &error))?;
         if group.index() == self.pending.len() {
             self.pending.push(Pending::default());
+            if let Some(function) = &self.partition {
+                sink.set_partition(group, partition(function, key, sink.n_partitions())?);
+            }
         }
         if values::is_atom(key) {
             self.recent.put(key, group);
@@ -198,6 +203,18 @@ impl<'py> RecentKeys<'py> {
     }
 }
 
+/// Asks the user's partitioner.
+fn partition(function: &Bound<'_, PyAny>, key: &Bound<'_, PyAny>, n: u32) -> Result<u32, UserFailure> {
+    let py = key.py();
+    let failed = |error: &PyErr| failure::user_exception(py, error, "partition_func");
+    let partition: i64 =
+        function.call1((key, n)).and_then(|partition| partition.extract()).map_err(|e| failed(&e))?;
+    u32::try_from(partition).ok().filter(|partition| *partition < n).ok_or_else(|| {
+        let why = format!("partition_func returned {partition}, which is none of 0 to {}", n - 1);
+        UserFailure::new(FailureKind::BadKey, why)
+    })
+}
+
 /// Finds the record of a failed batch that fails alone, by mapping them one by one; tells which, and its failure.
 /// User functions may have side effects more than once, by contract. What they emit goes to `scrap`.
 pub fn blame(
@@ -212,7 +229,7 @@ pub fn blame(
     for (i, record) in records.iter().enumerate() {
         let alone = match PyList::new(function.py(), [&record]) {
             Ok(one) if records.len() > 1 => {
-                let mut mapper = Mapper::new(function);
+                let mut mapper = Mapper::new(function, None);
                 let mapped = mapper.map(&one, scrap).and_then(|()| mapper.flush(scrap));
                 scrap.clear();
                 mapped

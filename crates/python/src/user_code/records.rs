@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use mapreduce_core::{FailureKind, FileFormat, InputDescription};
-use mapreduce_executor::{TaskError, UserFailure};
+use mapreduce_executor::{TaskError, UserFailure, pair};
 use mapreduce_formats::{Batch, CsvRow, encode_csv_row};
 use pyo3::{
     prelude::*,
@@ -12,6 +12,7 @@ use pyo3::{
 
 use super::failure;
 use crate::{
+    keys,
     objects::{self, damaged},
     values,
 };
@@ -24,6 +25,8 @@ const TABLE_ROWS: usize = 10_000;
 pub enum Decoder {
     /// An object that the client encoded.
     Object,
+    /// A tuple of a key and a value of an earlier job's result.
+    Pair,
     /// A `str`.
     Text,
     /// `bytes`.
@@ -43,6 +46,7 @@ impl Decoder {
         use mapreduce_core::InvalidText;
         match input {
             InputDescription::Uploaded { .. } => Decoder::Object,
+            InputDescription::Result { .. } => Decoder::Pair,
             InputDescription::Files { format, .. } => match format {
                 FileFormat::Text { invalid: InvalidText::Bytes } | FileFormat::FixedLength { .. } => {
                     Decoder::Bytes
@@ -79,6 +83,11 @@ impl Decoder {
         let record = batch.get(i);
         Ok(match self {
             Decoder::Object => values::decode(py, record)?,
+            Decoder::Pair => {
+                let [key, hint, value] = pair(record).ok_or_else(|| damaged("a pair"))?;
+                let key = keys::decode(py, &record[key], &record[hint])?;
+                (key, values::decode(py, &record[value])?).into_pyobject(py)?.into_any()
+            }
             Decoder::Text => PyString::new(py, text(record)?).into_any(),
             Decoder::Bytes => PyBytes::new(py, record).into_any(),
             Decoder::Json => objects::parse_json(py, text(record)?)?,
