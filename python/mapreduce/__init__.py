@@ -15,6 +15,7 @@ Example:
 
 from typing import TYPE_CHECKING, Any
 
+from mapreduce import counters
 from mapreduce.authentication.auth import Auth
 from mapreduce.cluster.local_cluster import LocalCluster
 from mapreduce.errors import (
@@ -77,6 +78,7 @@ __all__ = [
     "SerializationError",
     "StorageError",
     "UserCodeError",
+    "counters",
     "read_csv",
     "read_files",
     "read_fixed",

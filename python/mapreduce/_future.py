@@ -163,6 +163,18 @@ class MapReduceFuture(Future[list[tuple[Any, Any]]]):
         phase = "cancelled" if self.cancelled() else "failed" if self.done() else "upload"
         return Progress(phase, 0, 0, 0, 0)
 
+    def counters(self) -> dict[str, int]:
+        """What the job's functions have counted with :func:`mapreduce.counters.increment`, by name.
+
+        Exact: every task counts once, by the attempt that finished it, however often it was tried. While the job runs,
+        it is what the finished tasks have counted.
+
+        Raises:
+            InvalidArgumentError: The job was cleared.
+            ClusterError: The cluster was shut down.
+        """
+        return self._client.counters(self.job_id)
+
     def cancel(self) -> bool:
         """Cancels the job in the cluster.
 

@@ -185,3 +185,34 @@ def test_a_result_that_is_read_is_not_cleared(new_cluster):
     cluster.scale(n_workers=1)
     assert second.result() == first.result()
     assert sorted(cluster.clear()) == sorted([first.job_id, second.job_id])
+
+
+def test_counters_are_exact_although_tasks_are_tried_again(cluster, tmp_path):
+    def map_func(data):
+        for word in data:
+            mapreduce.counters.increment("words")
+            mapreduce.counters.increment("letters", len(word))
+            yield word, 1
+        if not (marker := tmp_path / f"{data[0]}").exists():
+            marker.touch()
+            raise ValueError("the first attempt fails, after it has counted")
+
+    def reduce_func(values):
+        mapreduce.counters.increment("groups")
+        return sum(values)
+
+    words = ["to", "be", "or", "not"]
+    future = cluster.mapreduce(words, map_func, reduce_func, combine_func=sum, retry_exceptions=True)
+    assert future.result() == sorted((word, 1) for word in words)
+    assert future.counters() == {"groups": 4, "letters": 9, "words": 4}
+
+
+def test_what_is_no_count_is_told(cluster):
+    for arguments, why in [((1,), "name must be a text"), (("n", 0.5), "whole numbers"), (("n", 2**64), "64 bits")]:
+
+        def map_func(data, arguments=arguments):
+            mapreduce.counters.increment(*arguments)
+            return []
+
+        with pytest.raises(JobFailedError, match=why):
+            cluster.mapreduce([1], map_func, sum).result()

@@ -105,10 +105,13 @@ impl Executor {
             Some(opened) if opened.spec.job == job => opened,
             _ => self.open_job(job)?,
         };
+        // What an attempt counted that failed counts for nothing.
+        opened.code.take_counters();
         let output = match task.stage {
             Stage::Map => self.map(&mut opened, assignment),
             Stage::Reduce => self.reduce(&mut opened, assignment),
         };
+        let counters = opened.code.take_counters();
         self.job = Some(opened);
         let output = output?;
         let marker = Marker {
@@ -119,6 +122,7 @@ impl Executor {
             input_manifest: output.input_manifest,
             records_in: output.records_in,
             records_out: output.records_out,
+            counters,
             started_at_ms,
             ended_at_ms: self.clock.unix_ms(),
         };

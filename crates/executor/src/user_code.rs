@@ -1,6 +1,8 @@
 //! The seam between the engine and the user's code. The engine sees keys, values and records as bytes; a
 //! language's face makes its objects of them and calls the functions.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use mapreduce_core::{AttemptId, Failure, FailureKind, FileFormat, Incarnation, TaskId};
 
@@ -31,6 +33,11 @@ pub trait UserCode {
 
     /// Reduces one key's values, and appends the encoded results to `out`; answers how many they are.
     fn reduce(&mut self, group: Group, out: &mut Vec<u8>) -> Result<u64, TaskError>;
+
+    /// What the code has counted since this was asked last, by name.
+    fn take_counters(&mut self) -> BTreeMap<String, i64> {
+        BTreeMap::new()
+    }
 
     /// Reduces one partition into records of a file, for jobs that have an output. `write` takes a record as
     /// [`RecordWriter`](mapreduce_formats::RecordWriter) does.

@@ -1,12 +1,12 @@
 //! What a cluster is doing, read from coordination and storage alone: works with no master alive.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mapreduce_coordination::{
     Coordinator,
     records::{self, Member},
 };
-use mapreduce_core::{JobId, Role};
+use mapreduce_core::{JobId, Role, Stage};
 use mapreduce_storage::view::{self, AttemptView, JobView, TreeEntry};
 use serde::Serialize;
 
@@ -57,13 +57,27 @@ pub async fn job(urls: &ClusterUrls, job: JobId) -> Result<JobView, ClientError>
     Ok(view::load(&store, record, &live).await?)
 }
 
+/// What the finished tasks of a job have counted, by name.
+pub async fn counters(urls: &ClusterUrls, job: JobId) -> Result<BTreeMap<String, i64>, ClientError> {
+    check_job(urls, job).await?;
+    let store = mapreduce_storage::open(&urls.storage)?;
+    let mut all = mapreduce_storage::markers(&store, job, Stage::Map).await?;
+    all.extend(mapreduce_storage::markers(&store, job, Stage::Reduce).await?);
+    Ok(mapreduce_storage::counters(all.values()))
+}
+
 /// The audit of a job: every attempt, in the order of launches.
 pub async fn attempts(urls: &ClusterUrls, job: JobId) -> Result<Vec<AttemptView>, ClientError> {
+    check_job(urls, job).await?;
+    Ok(view::load_attempts(&mapreduce_storage::open(&urls.storage)?, job).await?)
+}
+
+/// An error if there is no such job.
+async fn check_job(urls: &ClusterUrls, job: JobId) -> Result<(), ClientError> {
     let coordinator = mapreduce_coordination::open(&urls.coordination, None)?;
     let record = records::job(&*coordinator, job).await?;
     coordinator.close().await;
-    record.ok_or_else(|| ClientError::no_such_job(job))?;
-    Ok(view::load_attempts(&mapreduce_storage::open(&urls.storage)?, job).await?)
+    record.map(drop).ok_or_else(|| ClientError::no_such_job(job))
 }
 
 /// Every object in storage below `path`, such as `jobs`; everything if it is empty.

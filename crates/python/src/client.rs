@@ -1,6 +1,6 @@
 //! A cluster's client, as Python holds it: jobs, and looks at what the cluster is doing.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use mapreduce::{ClientError, JobOutcome, monitor};
@@ -199,6 +199,13 @@ impl Client {
         let view = live.run(py, || monitor::job(&live.urls, job), client_error)?;
         let Progress { map_done, map_total, reduce_done, reduce_total } = view.progress;
         Ok((view.record.phase.name(), map_done, map_total, reduce_done, reduce_total))
+    }
+
+    /// What the tasks of a job that are finished have counted.
+    fn counters(&self, py: Python<'_>, job: &str) -> PyResult<BTreeMap<String, i64>> {
+        let live = self.live.require()?;
+        let job = job_id(job)?;
+        live.run(py, || monitor::counters(&live.urls, job), client_error)
     }
 
     /// Masters, workers and jobs with their tasks, as JSON.

@@ -1,5 +1,7 @@
 //! The parts of the package that are written in Python and that the glue calls, and the errors it raises.
 
+use std::collections::BTreeMap;
+
 use pyo3::{
     import_exception,
     prelude::*,
@@ -62,6 +64,11 @@ pub type Description = (String, String, String, Option<String>);
 pub fn describe(py: Python<'_>, error: &PyErr) -> PyResult<Description> {
     // As a value, because that one carries the traceback; a mere `value` does not before Python 3.12.
     call!(py, "mapreduce._failures", "describe", (error.clone_ref(py).into_value(py),))?.extract()
+}
+
+/// What user code has counted since this was asked last.
+pub fn take_counters(py: Python<'_>) -> PyResult<BTreeMap<String, i64>> {
+    call!(py, "mapreduce.counters", "_take", ())?.extract()
 }
 
 /// What JSON text means.

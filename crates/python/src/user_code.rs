@@ -6,7 +6,7 @@ mod iterator;
 mod mapper;
 mod records;
 
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
 use mapreduce_core::{FailureKind, FileFormat, JobSpec};
 use mapreduce_executor::{
@@ -86,6 +86,11 @@ impl UserCode for PythonCode {
             }
             Ok(mapper.flush(sink)?)
         })
+    }
+
+    fn take_counters(&mut self) -> BTreeMap<String, i64> {
+        // It can't fail: the module checks what it counts when it counts it.
+        Python::attach(objects::take_counters).unwrap_or_default()
     }
 
     fn combines(&self) -> bool {

@@ -24,7 +24,7 @@ pub use error::StorageError;
 pub use garbage::{delete_attempt, delete_job};
 pub use job::{failures, history};
 pub use manifest::{Manifest, ManifestEntry, MissingMarker};
-pub use marker::{Commit, Marker, commit, marker, markers};
+pub use marker::{Commit, Marker, commit, counters, marker, markers};
 pub use object::{Created, FileRef, create, put_file, read, read_bytes, read_range};
 pub use store::{Store, make_job_dirs, open};
 pub use upload::FileUpload;

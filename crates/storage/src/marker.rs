@@ -25,6 +25,9 @@ pub struct Marker {
     pub records_in: u64,
     /// Pairs written.
     pub records_out: u64,
+    /// What user code counted, by name. Only what winners counted counts, so counters are exact.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub counters: BTreeMap<String, i64>,
     /// When the attempt started, in milliseconds since 1970.
     pub started_at_ms: u64,
     /// When it was ready to commit, in milliseconds since 1970.
@@ -34,6 +37,16 @@ pub struct Marker {
 impl Persisted for Marker {
     const KIND: &'static str = "marker";
     const VERSION: u32 = 1;
+}
+
+/// The counters of all these markers, added up.
+pub fn counters<'a>(markers: impl IntoIterator<Item = &'a Marker>) -> BTreeMap<String, i64> {
+    let mut sums = BTreeMap::new();
+    for (name, n) in markers.into_iter().flat_map(|marker| &marker.counters) {
+        let sum: &mut i64 = sums.entry(name.clone()).or_default();
+        *sum = sum.saturating_add(*n);
+    }
+    sums
 }
 
 /// What became of a commit.
@@ -120,6 +133,7 @@ pub(crate) mod tests {
                     input_manifest,
                     records_in,
                     records_out,
+                    counters: [("n".to_owned(), records_in as i64)].into(),
                     started_at_ms,
                     ended_at_ms,
                 }

@@ -130,12 +130,11 @@ where
     }
 }
 
+/// Takes a result of a key.
+type Take<'a, R> = dyn FnMut(&<R as Reducer>::Key, <R as Reducer>::Output) -> Result<(), TaskError> + 'a;
+
 /// Reduces one group, and hands over its results one after another.
-fn reduce<R: Reducer>(
-    reducer: &mut R,
-    group: Group,
-    take: &mut dyn FnMut(&R::Key, R::Output) -> Result<(), TaskError>,
-) -> Result<(), TaskError> {
+fn reduce<R: Reducer>(reducer: &mut R, group: Group, take: &mut Take<'_, R>) -> Result<(), TaskError> {
     let key = R::Key::take_key(&mut Pieces::new(&group.key)).ok_or_else(|| damaged("a key"))?;
     let mut values = Values::new(group.values);
     let mut taken = Ok(());

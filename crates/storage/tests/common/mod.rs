@@ -49,6 +49,7 @@ pub fn marker(task: TaskId, attempt: AttemptId) -> Marker {
         input_manifest: None,
         records_in: 5,
         records_out: 6,
+        counters: Default::default(),
         started_at_ms: 100,
         ended_at_ms: 200,
     }
