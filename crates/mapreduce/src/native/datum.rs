@@ -44,9 +44,9 @@ macro_rules! integer {
             fn take_key(key: &mut Pieces<'_>) -> Option<$type> {
                 match key.next_piece().ok()? {
                     Piece::Number(Number::Int(number)) => number.try_into().ok(),
-                    Piece::Number(Number::Big { negative: false, magnitude }) if magnitude.len() <= 8 => {
-                        let number = magnitude.iter().fold(0u64, |n, byte| n << 8 | u64::from(*byte));
-                        number.try_into().ok()
+                    Piece::Number(Number::Big { negative, magnitude }) if magnitude.len() <= 8 => {
+                        let number = magnitude.iter().fold(0i128, |n, byte| n << 8 | i128::from(*byte));
+                        (if negative { -number } else { number }).try_into().ok()
                     }
                     _ => None,
                 }
