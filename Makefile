@@ -52,7 +52,9 @@ lint: build
 	mypy
 
 bench: build
+	cargo build --release --locked -p mapreduce --examples
 	python benches/bench.py
+	python benches/engine.py
 
 clean:
 	rm -rf $(VENV) build python/*.egg-info target
