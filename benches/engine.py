@@ -92,7 +92,7 @@ def bench_peer(peers, name, path, ours_s):
     if done.returncode != 0:
         show(name, "not there", done.stderr.strip().splitlines()[-1])
         return
-    peer_s = float(done.stdout)
+    peer_s = float(done.stdout.split()[-1])  # progress bars come before
     show(name, f"{peer_s:.1f} s", f"{peer_s / ours_s:.2f} times ours")
 
 

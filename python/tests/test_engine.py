@@ -44,7 +44,7 @@ def test_a_combiner_that_raises_is_named_with_the_key(cluster):
         raise ValueError("no")
 
     with pytest.raises(JobFailedError, match="combine_func raised") as raised:
-        cluster.mapreduce(["a"], count, sum, combine_func=combine).result()
+        cluster.mapreduce(["a a"], count, sum, combine_func=combine).result()
     assert raised.value.record == "'a'"
     assert isinstance(raised.value.__cause__, ValueError)
 

@@ -31,7 +31,9 @@ impl<'a, W: Append> Output<'a, W> {
         mut values: Vec<Values>,
         (count, last): (u64, &[u8]),
     ) -> Result<(), TaskError> {
-        if self.code.combines() {
+        // One value stands for itself.
+        let combines = self.code.combines() && (count > 1 || !values.is_empty());
+        if combines {
             values.push(Values { count, bytes: Bytes::copy_from_slice(last) });
             let (key, hint) = (Bytes::copy_from_slice(key), Bytes::copy_from_slice(hint));
             return self.combine(Group { key, hint, values: Runs::of(values) });
@@ -43,6 +45,11 @@ impl<'a, W: Append> Output<'a, W> {
     /// Takes a group of any size.
     pub(super) fn push_group(&mut self, mut group: Group) -> Result<(), TaskError> {
         if self.code.combines() {
+            let mut first = group.values.collect()?;
+            if let [Values { count: 1, bytes }] = first.as_slice() {
+                return self.file.push(&group.key, &group.hint, 1, bytes);
+            }
+            group.values = Runs::of(std::mem::take(&mut first));
             return self.combine(group);
         }
         while let Some(values) = group.values.next_run()? {
