@@ -1,0 +1,62 @@
+//! The examples of native jobs, as a person runs them: each starts a cluster, whose processes it is itself, and is
+//! its own executor.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+/// Runs an example in a home of its own. `cargo test` has built it beside this program.
+fn example(name: &str, home: &Path, arguments: &[&Path]) -> Output {
+    let mut program: PathBuf = std::env::current_exe().unwrap();
+    program.pop();
+    program.set_file_name("examples");
+    Command::new(program.join(name)).args(arguments).env("MAPREDUCE_HOME", home).output().unwrap()
+}
+
+fn lines() -> Vec<String> {
+    (0..20_000u64)
+        .map(|n| format!("{:010} word{} is {}", n.wrapping_mul(7_919_777) % 999_983, n % 13, n % 7))
+        .collect()
+}
+
+#[test]
+fn words_are_counted() {
+    let scratch = tempfile::tempdir().unwrap();
+    for n in 0..3 {
+        fs::write(scratch.path().join(format!("{n}.txt")), lines().join("\n")).unwrap();
+    }
+    let done = example("word_count", &scratch.path().join("home"), &[&scratch.path().join("*.txt")]);
+    assert_eq!(String::from_utf8_lossy(&done.stderr), "");
+    let mut expected: BTreeMap<String, u64> = BTreeMap::new();
+    for word in lines().iter().flat_map(|line| line.split(' ')) {
+        *expected.entry(word.to_owned()).or_default() += 3;
+    }
+    let expected: String = expected.iter().map(|(word, n)| format!("{word}\t{n}\n")).collect();
+    assert_eq!(String::from_utf8_lossy(&done.stdout), expected);
+}
+
+#[test]
+fn lines_are_sorted_into_files_that_follow_each_other() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (input, output) = (scratch.path().join("in.txt"), scratch.path().join("out"));
+    fs::write(&input, lines().join("\n")).unwrap();
+    let home = scratch.path().join("home");
+    let done = example("sort", &home, &[&output, &input]);
+    assert_eq!(String::from_utf8_lossy(&done.stderr), "");
+    let mut parts: Vec<PathBuf> = fs::read_dir(&output).unwrap().map(|entry| entry.unwrap().path()).collect();
+    parts.sort();
+    parts.retain(|part| !part.ends_with("_SUCCESS"));
+    assert!(parts.len() > 4, "{parts:?}");
+    let sorted: String = parts.iter().map(|part| fs::read_to_string(part).unwrap()).collect();
+    let mut expected = lines();
+    expected.sort_by(|a, b| a[..10].cmp(&b[..10]));
+    assert_eq!(sorted.lines().collect::<Vec<_>>(), expected);
+
+    let again = example("sort", &home, &[&output, &input]);
+    assert!(!again.status.success());
+    assert!(String::from_utf8_lossy(&again.stderr).contains("OutputExists"), "{again:?}");
+}
