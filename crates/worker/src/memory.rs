@@ -5,7 +5,7 @@ use std::{fs, thread::available_parallelism};
 use rustix::system::sysinfo;
 
 /// Of an executor's memory, the part for the engine's buffers. The rest is for user code and its objects.
-const BUFFERS_PART: u64 = 4;
+const BUFFERS_PART: u64 = 8;
 /// Larger buffers make nothing faster.
 const BUFFERS_BYTES_MAX: u64 = 256 << 20;
 
@@ -32,7 +32,7 @@ mod tests {
 
     #[test]
     fn a_limit_leaves_most_to_user_code_and_no_limit_is_a_share() {
-        assert_eq!(buffer_bytes(Some(512 << 20), 1), 128 << 20);
+        assert_eq!(buffer_bytes(Some(512 << 20), 1), 64 << 20);
         assert_eq!(buffer_bytes(Some(64 << 30), 1), BUFFERS_BYTES_MAX);
         assert!(buffer_bytes(None, 1_000_000) < 1 << 20);
     }

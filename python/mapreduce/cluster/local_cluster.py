@@ -51,7 +51,7 @@ class LocalCluster:
             at once; this is for stopped ones.
         grace_ms: For how many milliseconds tasks may go on running on a worker that is scaled away.
         memory_bytes_max: Most memory that the process of one task may take, in bytes; more is a MemoryError there.
-            None for no limit but the machine's. The engine's own buffers take a quarter of it; what does not fit
+            None for no limit but the machine's. The engine's own buffers take an eighth of it; what does not fit
             goes to the disk.
 
     Raises:

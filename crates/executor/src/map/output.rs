@@ -32,14 +32,16 @@ impl<'a, W: Append> Output<'a, W> {
         (count, last): (u64, &[u8]),
     ) -> Result<(), TaskError> {
         // One value stands for itself.
-        let combines = self.code.combines() && (count > 1 || !values.is_empty());
-        if combines {
-            values.push(Values { count, bytes: Bytes::copy_from_slice(last) });
+        let n_values = values.iter().map(|values| values.count).sum::<u64>() + count;
+        if self.code.combines() && n_values > 1 {
+            if count > 0 {
+                values.push(Values { count, bytes: Bytes::copy_from_slice(last) });
+            }
             let (key, hint) = (Bytes::copy_from_slice(key), Bytes::copy_from_slice(hint));
             return self.combine(Group { key, hint, values: Runs::of(values) });
         }
         values.iter().try_for_each(|values| self.file.push(key, hint, values.count, &values.bytes))?;
-        self.file.push(key, hint, count, last)
+        if count > 0 { self.file.push(key, hint, count, last) } else { Ok(()) }
     }
 
     /// Takes a group of any size.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use hashbrown::{HashTable, hash_table::Entry};
 use mapreduce_storage::FileRef;
 use object_store::path::Path;
@@ -160,13 +161,24 @@ impl MapSink {
         self.n_values += n;
         self.value_bytes += encoded.len();
         let group = &mut self.groups[id.index()];
-        if group.values.len() >= CHUNK_BYTES {
-            let bytes = std::mem::take(&mut group.values).into_vec().into();
-            let count = std::mem::take(&mut group.count);
-            self.set_aside.entry(id.0).or_default().push(Values { count, bytes });
+        if group.values.len() + encoded.len() <= CHUNK_BYTES {
+            group.count += n;
+            group.values.extend_from_slice(encoded);
+            return;
         }
-        group.count += n;
-        group.values.extend_from_slice(encoded);
+        // What is set aside takes no more than it is long: vectors grow to twice that.
+        let aside = self.set_aside.entry(id.0).or_default();
+        if group.count > 0 {
+            let count = std::mem::take(&mut group.count);
+            aside.push(Values { count, bytes: Bytes::copy_from_slice(&group.values) });
+            group.values.clear();
+        }
+        if encoded.len() >= CHUNK_BYTES {
+            aside.push(Values { count: n, bytes: Bytes::copy_from_slice(encoded) });
+        } else {
+            group.count += n;
+            group.values.extend_from_slice(encoded);
+        }
     }
 
     /// All groups, in the order of first appearance.
