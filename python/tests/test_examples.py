@@ -1,5 +1,7 @@
 """Every example runs as a reader would run it."""
 
+import sys
+
 import pytest
 from helpers import EXAMPLES, run_python
 
@@ -10,12 +12,31 @@ SHOWS = {
     "similarity.py": "bread cake",
     "tf_idf.py": "bread  yeast",
     "distributed_sort.py": "sorted -",
+    "pagerank.py": "page   0  0.",
+    "join.py": "Ada ordered tea",
 }
 
 
 @pytest.mark.parametrize("name", SHOWS)
 def test_example(environment, name):
     assert SHOWS[name] in run_python(EXAMPLES / name, env=environment)
+
+
+def test_pagerank_gives_what_a_loop_gives(environment):
+    sys.path.insert(0, str(EXAMPLES))
+    import pagerank
+
+    pages = dict(pagerank.generate())
+    ranks = dict.fromkeys(pages, 1 / len(pages))
+    for _ in range(pagerank.N_ITERATIONS):
+        base = dict.fromkeys(pages, (1 - pagerank.DAMPING) / len(pages))
+        for page, targets in pages.items():
+            for target in targets:
+                base[target] += pagerank.DAMPING * ranks[page] / len(targets)
+        ranks = base
+    best = sorted(((rank, page) for page, rank in ranks.items()), reverse=True)[:10]
+    lines = run_python(EXAMPLES / "pagerank.py", env=environment).splitlines()
+    assert lines == [f"page {page:3}  {rank:.4f}" for rank, page in best]
 
 
 def test_every_example_is_run():
