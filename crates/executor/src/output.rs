@@ -48,7 +48,8 @@ pub(crate) fn write(
         return Ok((None, 0));
     }
     out.sync_all().map_err(failed)?;
-    if let Some(directory) = path.parent() {
+    // The job's directory, `_temporary`, the output, and what that is in: any of them may be new.
+    for directory in path.ancestors().skip(1).take(4) {
         File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)?;
     }
     let wrote = FileRef { path: name.clone(), length, crc32c };

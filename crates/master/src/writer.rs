@@ -119,10 +119,8 @@ impl Writer {
         if !self.sends.is_empty() || self.events.len() >= EVENTS_MAX {
             self.flush().await?;
         }
-        if self.writes.is_empty()
-            && let Some(phase) = self.next_phase.take()
-        {
-            self.update(|record| record.phase = phase).await?;
+        if self.writes.is_empty() {
+            self.advance().await?;
         }
         Ok(true)
     }
@@ -203,10 +201,20 @@ impl Writer {
         }
         self.begin_history();
         self.settle().await?;
+        self.advance().await?;
         for send in self.sends.drain(..) {
             send();
         }
         Ok(())
+    }
+
+    /// Shows the next phase in the record, now that the manifest before it is durable. A reduce task must not start
+    /// sooner: the next owner looks for the markers of the phase that the record shows.
+    async fn advance(&mut self) -> Result<(), Stop> {
+        match self.next_phase.take() {
+            Some(phase) => self.update(|record| record.phase = phase).await,
+            None => Ok(()),
+        }
     }
 
     /// The name holds our epoch and our own count: only this task ever writes it.

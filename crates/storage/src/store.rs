@@ -44,6 +44,8 @@ pub fn make_job_dirs(url: &str, job: JobId) -> Result<(), StorageError> {
         for dir in paths::dirs_of_dirs(job) {
             fs::File::open(root.join(dir.as_ref()))?.sync_all()?;
         }
+        // The first job makes the directory of all jobs.
+        fs::File::open(&root)?.sync_all()?;
         Ok(())
     };
     make().map_err(|source: io::Error| {
