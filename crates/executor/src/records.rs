@@ -86,14 +86,14 @@ const BATCH_BYTES: usize = 512 << 10;
 fn next_pairs(entries: &mut Entries, first: &mut u64) -> Result<Option<Batch>, TaskError> {
     let (mut bytes, mut records) = (Vec::new(), Vec::new());
     while bytes.len() < BATCH_BYTES
-        && let Some(entry) = entries.next_entry()?
+        && entries.advance()?
     {
         let start = bytes.len() as u32;
-        for part in [&entry.key, &entry.hint] {
+        for part in [entries.key(), entries.hint()] {
             varint::put(&mut bytes, part.len() as u64);
             bytes.extend_from_slice(part);
         }
-        bytes.extend_from_slice(&entry.values.bytes);
+        bytes.extend_from_slice(&entries.values().bytes);
         records.push((start, bytes.len() as u32));
     }
     if records.is_empty() {

@@ -1,6 +1,10 @@
 //! LEB128: numbers in as few bytes as they need, 7 bits a byte, lowest first.
 
+/// What the largest number takes.
+pub const BYTES_MAX: usize = 10;
+
 /// Appends `number`.
+#[inline]
 pub fn put(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);
@@ -10,12 +14,23 @@ pub fn put(out: &mut Vec<u8>, mut number: u64) {
 }
 
 /// Takes a number off the front of `rest`; none if there is no whole one.
+#[inline]
 pub fn take(rest: &mut &[u8]) -> Option<u64> {
+    match rest.split_first() {
+        Some((&byte @ 0..0x80, after)) => {
+            *rest = after;
+            Some(byte.into())
+        }
+        _ => take_long(rest),
+    }
+}
+
+fn take_long(rest: &mut &[u8]) -> Option<u64> {
     let mut number = 0u64;
-    for n in 0..10 {
+    for n in 0..BYTES_MAX {
         let byte = *rest.get(n)?;
         let bits = u64::from(byte & 0x7f);
-        if n == 9 && bits > 1 {
+        if n == BYTES_MAX - 1 && bits > 1 {
             return None;
         }
         number |= bits << (7 * n);

@@ -1,6 +1,5 @@
 //! Writing a file whose length nobody knows yet, in memory that does not grow with it.
 
-use futures::TryStreamExt;
 use object_store::{MultipartUpload, ObjectStoreExt, path::Path};
 
 use crate::{FileRef, StorageError, Store, paths};
@@ -67,13 +66,15 @@ impl FileUpload {
     }
 }
 
+/// Reads a file in parts, not as a stream: local stores stream pieces of 8 KiB, each by another thread.
 async fn read_back(store: &Store, path: &Path) -> Result<FileRef, StorageError> {
     let failed = |e| StorageError::of(path, e);
-    let found = store.get(path).await.map_err(failed)?.into_stream().map_err(failed);
-    let nothing = FileRef { path: paths::below_job(path), length: 0, crc32c: 0 };
-    let add = |sum: FileRef, bytes: bytes::Bytes| {
-        let (length, crc32c) = (sum.length + bytes.len() as u64, crc32c::crc32c_append(sum.crc32c, &bytes));
-        std::future::ready(Ok(FileRef { length, crc32c, ..sum }))
-    };
-    found.try_fold(nothing, add).await
+    let length = store.head(path).await.map_err(failed)?.size;
+    let mut crc32c = 0;
+    for start in (0..length).step_by(PART_BYTES) {
+        let end = length.min(start + PART_BYTES as u64);
+        let part = store.get_range(path, start..end).await.map_err(failed)?;
+        crc32c = crc32c::crc32c_append(crc32c, &part);
+    }
+    Ok(FileRef { path: paths::below_job(path), length, crc32c })
 }

@@ -1,5 +1,7 @@
 //! Which partition a key goes to: a function of the key alone, the same in every process.
 
+use xxhash_rust::xxh3::xxh3_64;
+
 /// How keys are spread over partitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Partitioner {
@@ -25,10 +27,11 @@ impl Partitioner {
         }
     }
 
-    /// The partition of a key, whose hash is known.
-    pub(super) fn partition(&self, key: &[u8], hash: u64) -> u32 {
+    /// The partition of a key.
+    pub(super) fn partition(&self, key: &[u8]) -> u32 {
         match self {
-            Partitioner::Hash { .. } => (hash % u64::from(self.n_partitions())) as u32,
+            Partitioner::Hash { n_partitions: 0 | 1 } => 0,
+            Partitioner::Hash { n_partitions } => (xxh3_64(key) % u64::from(*n_partitions)) as u32,
             Partitioner::Range { boundaries } => {
                 boundaries.partition_point(|boundary| boundary.as_slice() <= key) as u32
             }
@@ -43,7 +46,7 @@ mod tests {
     #[test]
     fn ranges_hold_the_keys_below_their_boundary() {
         let partitioner = Partitioner::Range { boundaries: vec![b"b".to_vec(), b"d".to_vec()] };
-        let partitions = [b"a", b"b", b"c", b"d", b"e"].map(|key| partitioner.partition(key, 0));
+        let partitions = [b"a", b"b", b"c", b"d", b"e"].map(|key| partitioner.partition(key));
         assert_eq!((partitioner.n_partitions(), partitions), (3, [0, 1, 1, 2, 2]));
     }
 }

@@ -23,5 +23,5 @@ pub(super) fn merge<W: Append>(
             output.push_group(group)?;
         }
     }
-    Ok(())
+    output.flush()
 }

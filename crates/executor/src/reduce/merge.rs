@@ -1,16 +1,13 @@
 //! Merges sorted inputs into groups.
 
-use std::{
-    cmp::{Ordering, Reverse},
-    collections::{BinaryHeap, binary_heap::PeekMut},
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
+use super::heads::Heads;
 use crate::{
     Group, Resources, Runs, TaskError, Values,
-    shuffle::{BLOCK_BYTES, Entries, Entry, FileWriter, Spilled},
+    shuffle::{BLOCK_BYTES, Entries, FileWriter, Spilled},
 };
 
 /// What an input holds in memory: a part of what is stored, and a block that is decoded, or two.
@@ -36,9 +33,7 @@ pub struct Merge(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
-    inputs: Vec<Entries>,
-    /// The next entry of every input that has one.
-    heads: BinaryHeap<Reverse<Head>>,
+    heads: Heads,
     /// The group that was handed out last, counted from 1, and its key.
     group: u64,
     key: Bytes,
@@ -47,29 +42,6 @@ struct State {
     /// Values that were handed out, or skipped.
     n_values: u64,
 }
-
-#[derive(Debug)]
-struct Head {
-    entry: Entry,
-    input: usize,
-}
-
-impl Ord for Head {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.entry.key.cmp(&other.entry.key).then(self.input.cmp(&other.input))
-    }
-}
-impl PartialOrd for Head {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl PartialEq for Head {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-impl Eq for Head {}
 
 impl Merge {
     /// Merges `inputs`, in this order. If they are too many for the memory, they are merged to fewer first, on
@@ -89,13 +61,8 @@ impl Merge {
     }
 
     fn of(inputs: Vec<Entries>) -> Result<Self, TaskError> {
-        let heads = BinaryHeap::with_capacity(inputs.len());
-        let mut state = State { inputs, heads, group: 0, key: Bytes::new(), taken: None, n_values: 0 };
-        for input in 0..state.inputs.len() {
-            if let Some(entry) = state.inputs[input].next_entry()? {
-                state.heads.push(Reverse(Head { entry, input }));
-            }
-        }
+        let heads = Heads::new(inputs)?;
+        let state = State { heads, group: 0, key: Bytes::new(), taken: None, n_values: 0 };
         Ok(Merge(Arc::new(Mutex::new(state))))
     }
 
@@ -103,7 +70,9 @@ impl Merge {
     pub fn next_group(&mut self) -> Result<Option<Group>, TaskError> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         while state.next_values()?.is_some() {}
-        let Some(Entry { key, hint, values }) = state.pop()? else { return Ok(None) };
+        let Some(first) = state.heads.first() else { return Ok(None) };
+        let ((key, hint), values) = (first.key_and_hint(), first.values());
+        state.heads.advance()?;
         state.group += 1;
         state.key = key.clone();
         state.taken = Some(values);
@@ -147,23 +116,18 @@ impl Rest {
 impl State {
     /// The next values of the current group.
     fn next_values(&mut self) -> Result<Option<Values>, TaskError> {
-        let same =
-            self.group > 0 && self.heads.peek().is_some_and(|Reverse(head)| head.entry.key == self.key);
         let next = match self.taken.take() {
-            None if same => self.pop()?.map(|entry| entry.values),
+            None if self.group > 0 => match self.heads.first().filter(|first| first.key() == self.key) {
+                Some(first) => {
+                    let values = first.values();
+                    self.heads.advance()?;
+                    Some(values)
+                }
+                None => None,
+            },
             taken => taken,
         };
         self.n_values += next.as_ref().map_or(0, |values| values.count);
         Ok(next)
-    }
-
-    /// Takes the first entry, and puts its input's next one in its place.
-    fn pop(&mut self) -> Result<Option<Entry>, TaskError> {
-        let Some(mut first) = self.heads.peek_mut() else { return Ok(None) };
-        let next = self.inputs[first.0.input].next_entry()?;
-        Ok(Some(match next {
-            Some(next) => std::mem::replace(&mut first.0.entry, next),
-            None => PeekMut::pop(first).0.entry,
-        }))
     }
 }

@@ -1,27 +1,18 @@
 //! Reading the entries of one partition.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use mapreduce_storage::{
     StorageError,
     block::{BlockError, decode_block},
 };
 
-use super::{FormatError, source::Source};
-use crate::{TaskError, Values, varint};
+use super::{EntryRef, FormatError, source::Source};
+use crate::{TaskError, Values, keys};
 
-/// A key, some of its values, and what the key was before its encoding.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// The encoded key.
-    pub key: Bytes,
-    /// The hint that the key came with.
-    pub hint: Bytes,
-    /// The values.
-    pub values: Values,
-}
-
-/// The entries of one partition, in the order of their keys. A few blocks of it are in memory at any time, and
-/// one entry.
+/// The entries of one partition, in the order of their keys. It stands at one of them; before the first
+/// [`Entries::advance`], and after the last, at none. A few blocks of the partition are in memory at any time.
 #[derive(Debug)]
 pub struct Entries {
     path: String,
@@ -29,15 +20,38 @@ pub struct Entries {
     /// Bytes that are not decoded yet, and where more come from.
     stored: Bytes,
     source: Source,
-    /// Decoded bytes that are not read yet.
+    /// Decoded bytes, and where the entry after the current one begins in them.
     raw: Bytes,
+    next: usize,
+    /// Entries after the current one.
     left: u64,
-    last_key: Option<Bytes>,
+    /// Where in `raw` the current entry's parts are.
+    key: Range<usize>,
+    hint: Range<usize>,
+    values: Range<usize>,
+    count: u64,
+    /// The first bytes of its key, which decide most comparisons.
+    prefix: u64,
+    is_at_entry: bool,
 }
 
 impl Entries {
     pub(super) fn new(path: String, partition: u32, stored: Bytes, source: Source, n_entries: u64) -> Self {
-        Entries { path, partition, stored, source, raw: Bytes::new(), left: n_entries, last_key: None }
+        Entries {
+            path,
+            partition,
+            stored,
+            source,
+            raw: Bytes::new(),
+            next: 0,
+            left: n_entries,
+            key: 0..0,
+            hint: 0..0,
+            values: 0..0,
+            count: 0,
+            prefix: 0,
+            is_at_entry: false,
+        }
     }
 
     /// The file they are read from.
@@ -45,34 +59,73 @@ impl Entries {
         &self.path
     }
 
-    /// The next entry; none after the last.
-    pub fn next_entry(&mut self) -> Result<Option<Entry>, TaskError> {
+    /// The current entry's encoded key.
+    pub fn key(&self) -> &[u8] {
+        &self.raw[self.key.clone()]
+    }
+
+    /// The hint that the key came with.
+    pub fn hint(&self) -> &[u8] {
+        &self.raw[self.hint.clone()]
+    }
+
+    /// Its values.
+    pub fn values(&self) -> Values {
+        Values { count: self.count, bytes: self.raw.slice(self.values.clone()) }
+    }
+
+    /// Key and hint, to be kept.
+    pub(crate) fn key_and_hint(&self) -> (Bytes, Bytes) {
+        (self.raw.slice(self.key.clone()), self.raw.slice(self.hint.clone()))
+    }
+
+    /// The key's [prefix](keys::prefix).
+    pub(crate) fn prefix(&self) -> u64 {
+        self.prefix
+    }
+
+    /// Goes on to the next entry; false after the last.
+    pub fn advance(&mut self) -> Result<bool, TaskError> {
         if self.left == 0 {
-            if self.stored.is_empty() && self.raw.is_empty() && self.source.is_at_end() {
-                return Ok(None);
+            self.is_at_entry = false;
+            if self.stored.is_empty() && self.next == self.raw.len() && self.source.is_at_end() {
+                return Ok(false);
             }
             return Err(self.damaged("bytes follow the last entry"));
         }
-        let entry = loop {
-            match parse(&self.raw) {
-                Ok((entry, consumed)) => {
-                    self.raw = self.raw.slice(consumed..);
-                    break entry;
+        // The last key, if its bytes are about to go.
+        let mut last_key = None;
+        let length = loop {
+            match EntryRef::parse(&self.raw[self.next..]) {
+                Ok((entry, length)) => {
+                    let prefix = keys::prefix(entry.key);
+                    let last = last_key.as_deref().unwrap_or(&self.raw[self.key.clone()]);
+                    if self.is_at_entry && (prefix, entry.key) < (self.prefix, last) {
+                        return Err(self.damaged("its keys descend"));
+                    }
+                    let start = self.raw.as_ptr() as usize;
+                    let place = |bytes: &[u8]| {
+                        let at = bytes.as_ptr() as usize - start;
+                        at..at + bytes.len()
+                    };
+                    let (key, hint, values) = (place(entry.key), place(entry.hint), place(entry.values));
+                    (self.count, self.prefix) = (entry.count, prefix);
+                    (self.key, self.hint, self.values) = (key, hint, values);
+                    break length;
                 }
-                Err(at_least) => self.decode_until(at_least)?,
+                Err(at_least) => {
+                    last_key.get_or_insert_with(|| self.key().to_vec());
+                    self.decode_until(at_least)?;
+                }
             }
         };
-        self.left -= 1;
-        if self.last_key.as_ref().is_some_and(|last| *last > entry.key) {
-            return Err(self.damaged("its keys descend"));
-        }
-        self.last_key = Some(entry.key.clone());
-        Ok(Some(entry))
+        (self.next, self.left, self.is_at_entry) = (self.next + length, self.left - 1, true);
+        Ok(true)
     }
 
-    /// Decodes blocks until `length` bytes are there.
+    /// Decodes blocks until `length` bytes are there from the next entry on.
     fn decode_until(&mut self, length: usize) -> Result<(), TaskError> {
-        let mut raw = self.raw.to_vec();
+        let mut raw = self.raw[self.next..].to_vec();
         while raw.len() < length {
             let block = self.next_block()?;
             if raw.is_empty() {
@@ -81,7 +134,8 @@ impl Entries {
                 raw.extend_from_slice(&block);
             }
         }
-        self.raw = raw.into();
+        (self.raw, self.next) = (raw.into(), 0);
+        (self.key, self.hint, self.values) = (0..0, 0..0, 0..0);
         Ok(())
     }
 
@@ -117,30 +171,4 @@ impl Entries {
     fn wrong(&self, error: &FormatError) -> TaskError {
         StorageError::Damaged { path: self.path.clone(), why: error.to_string() }.into()
     }
-}
-
-/// The entry that `raw` begins with and its length; or how many bytes it takes at least, if there are fewer.
-fn parse(raw: &Bytes) -> Result<(Entry, usize), usize> {
-    let mut at = 0;
-    let key = take_bytes(raw, &mut at)?;
-    let hint = take_bytes(raw, &mut at)?;
-    let count = take_number(raw, &mut at)?;
-    let bytes = take_bytes(raw, &mut at)?;
-    Ok((Entry { key, hint, values: Values { count, bytes } }, at))
-}
-
-fn take_number(raw: &Bytes, at: &mut usize) -> Result<u64, usize> {
-    let mut rest = &raw[*at..];
-    let number = varint::take(&mut rest).ok_or(raw.len() + 1)?;
-    *at = raw.len() - rest.len();
-    Ok(number)
-}
-
-fn take_bytes(raw: &Bytes, at: &mut usize) -> Result<Bytes, usize> {
-    let length = take_number(raw, at)?;
-    let end = usize::try_from(length).ok().and_then(|length| at.checked_add(length)).unwrap_or(usize::MAX);
-    if end > raw.len() {
-        return Err(end);
-    }
-    Ok(raw.slice(std::mem::replace(at, end)..end))
 }

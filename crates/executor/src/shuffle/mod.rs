@@ -15,6 +15,7 @@
 
 mod append;
 mod entries;
+mod entry;
 mod fetch;
 mod index;
 mod source;
@@ -24,7 +25,8 @@ mod writer;
 
 pub(crate) use append::Spilled;
 pub use append::{Append, Stored};
-pub use entries::{Entries, Entry};
+pub use entries::Entries;
+pub(crate) use entry::EntryRef;
 pub use fetch::{fetch_file, fetch_partition};
 pub use writer::FileWriter;
 pub(crate) use writer::{BLOCK_BYTES, Run};

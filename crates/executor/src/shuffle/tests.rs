@@ -52,9 +52,12 @@ fn write(partitions: &[Partition]) -> Bytes {
     file.finish().unwrap().into()
 }
 
+/// Key, hint and values.
+type Entry = (Vec<u8>, Vec<u8>, Values);
+
 fn entry(key: &[u8], (hint, count, values): &(Vec<u8>, u64, Vec<u8>)) -> Entry {
     let values = Values { count: *count, bytes: Bytes::copy_from_slice(values) };
-    Entry { key: Bytes::copy_from_slice(key), hint: Bytes::copy_from_slice(hint), values }
+    (key.to_vec(), hint.clone(), values)
 }
 
 fn entries(partition: &Partition) -> Vec<Entry> {
@@ -87,7 +90,11 @@ impl Disk {
 }
 
 fn drain(mut entries: Entries) -> Result<Vec<Entry>, TaskError> {
-    std::iter::from_fn(|| entries.next_entry().transpose()).collect()
+    let mut all = Vec::new();
+    while entries.advance()? {
+        all.push((entries.key().to_vec(), entries.hint().to_vec(), entries.values()));
+    }
+    Ok(all)
 }
 
 /// Key, hint, and all values of a key.
@@ -142,7 +149,7 @@ proptest! {
         for (key, rest) in inputs.iter().flatten() {
             let found = entry(key, rest);
             let merged = || (key.clone(), rest.0.clone(), vec![]);
-            expected.entry(key.clone()).or_insert_with(merged).2.push(found.values);
+            expected.entry(key.clone()).or_insert_with(merged).2.push(found.2);
         }
         // Files of one partition each; the memory is for two of them at a time, so most are merged in passes.
         let mut opened = Vec::new();

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use mapreduce_storage::block::encode_block;
 
 use super::{
-    Append, Entries,
+    Append, Entries, EntryRef,
     append::Spilled,
     index::{Place, put_index},
     source::Source,
 };
-use crate::{Resources, TaskError, varint};
+use crate::{Resources, TaskError};
 
 /// Raw bytes of one block: large enough to compress well, small enough to stay in the cache.
 pub(crate) const BLOCK_BYTES: usize = 256 << 10;
@@ -41,15 +41,19 @@ impl<W: Append> FileWriter<W> {
         self.places.len() as u32
     }
 
-    /// Adds an entry to the partition. Keys must not descend. A key may come again, with more of its values.
+    /// Adds values of a key to the partition. Keys must not descend. A key may come again, with more of its values.
     pub fn push(&mut self, key: &[u8], hint: &[u8], count: u64, values: &[u8]) -> Result<(), TaskError> {
-        for bytes in [key, hint] {
-            varint::put(&mut self.raw, bytes.len() as u64);
-            self.raw.extend_from_slice(bytes);
-        }
-        varint::put(&mut self.raw, count);
-        varint::put(&mut self.raw, values.len() as u64);
-        self.raw.extend_from_slice(values);
+        EntryRef { key, hint, count, values }.put(&mut self.raw);
+        self.end_entry()
+    }
+
+    /// The same for an entry that is encoded already.
+    pub(crate) fn push_entry(&mut self, encoded: &[u8]) -> Result<(), TaskError> {
+        self.raw.extend_from_slice(encoded);
+        self.end_entry()
+    }
+
+    fn end_entry(&mut self) -> Result<(), TaskError> {
         self.n_entries += 1;
         if self.raw.len() >= BLOCK_BYTES { self.end_blocks(BLOCK_BYTES) } else { Ok(()) }
     }

@@ -1,7 +1,6 @@
 //! Native user code behind the engine's seam.
 
 use std::{
-    marker::PhantomData,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
@@ -14,7 +13,7 @@ use mapreduce_storage::StorageError;
 
 use super::{
     Combiner, Datum, Emit, Mapper, Record, Reducer, Results, UserError, Values,
-    fold::{Combined, Fold, Plain},
+    fold::{Combined, Fold, Pairs, Plain},
 };
 
 /// A job's mapper, reducer and perhaps combiner.
@@ -34,7 +33,7 @@ where
         let mut mapper = self.mapper.clone();
         match self.combiner.clone() {
             Some(combiner) => self.map_all(&mut mapper, records, sink, &mut Combined::new(combiner)),
-            None => self.map_all(&mut mapper, records, sink, &mut Plain::new()),
+            None => self.map_all(&mut mapper, records, sink, &mut Plain::default()),
         }
     }
 
@@ -104,10 +103,10 @@ where
         sink: &mut MapSink,
         fold: &mut dyn Fold<M::Value>,
     ) -> Result<(), TaskError> {
-        let mut key = Vec::new();
+        let mut pairs = Pairs::new();
         while let Some(batch) = records.next_batch()? {
             let mut at = 0;
-            let mut emit = Emit { sink, fold, key: &mut key, kind: PhantomData };
+            let mut emit = Emit::new(&mut pairs, fold, sink, self);
             let mapped = guard("the mapper", || {
                 while at < batch.len() {
                     mapper.map(Record::new(&batch, at), &mut emit)?;
@@ -115,15 +114,12 @@ where
                 }
                 Ok(())
             });
+            emit.finish()?;
             mapped.map_err(|failure| {
                 let record = Record::new(&batch, at);
                 let shown: String = String::from_utf8_lossy(record.bytes()).chars().take(200).collect();
                 UserFailure { record: Some(format!("{shown:?} ({})", record.position())), ..failure }
             })?;
-            if sink.is_full() {
-                fold.flush(sink);
-                sink.spill(self)?;
-            }
         }
         fold.flush(sink);
         Ok(())

@@ -1,37 +1,61 @@
 //! Where emitted values go: combined with those before, as long as they are in memory, or into the sink.
 
-use std::marker::PhantomData;
+use std::convert::Infallible;
 
-use mapreduce_executor::map::{GroupId, MapSink};
+use mapreduce_executor::map::{KeyBatch, MapSink};
 
 use super::{Combiner, Datum};
 
-/// Takes the values of groups.
+/// Pairs that wait to be put into the sink together.
+#[derive(Debug)]
+pub(super) struct Pairs<V> {
+    pub(super) keys: KeyBatch,
+    pub(super) values: Vec<V>,
+}
+
+impl<V> Pairs<V> {
+    pub(super) fn new() -> Self {
+        Pairs { keys: KeyBatch::default(), values: Vec::new() }
+    }
+}
+
+/// Takes pairs.
 pub(super) trait Fold<V> {
-    /// Takes one value of a group.
-    fn put(&mut self, group: GroupId, value: V, sink: &mut MapSink);
+    /// Takes these, and leaves none.
+    fn put(&mut self, pairs: &mut Pairs<V>, sink: &mut MapSink);
     /// Puts into the sink what is not there yet; its groups are about to be forgotten.
     fn flush(&mut self, sink: &mut MapSink);
 }
 
-/// Without a combiner: every value goes into the sink.
-#[derive(Debug)]
-pub(super) struct Plain<V> {
-    encoded: Vec<u8>,
-    kind: PhantomData<fn(V)>,
-}
-
-impl<V> Plain<V> {
-    pub(super) fn new() -> Self {
-        Plain { encoded: Vec::new(), kind: PhantomData }
+/// Puts pairs into the sink as they are.
+fn pile<V: Datum>(pairs: &mut Pairs<V>, encoded: &mut Vec<u8>, sink: &mut MapSink) {
+    for (key, value) in pairs.keys.iter().zip(&pairs.values) {
+        encoded.clear();
+        V::put(value.as_ref(), encoded);
+        let Ok(()) = sink.pile(key, |_| Ok::<(), Infallible>(()), (1, encoded), None);
     }
+    pairs.keys.clear();
+    pairs.values.clear();
 }
 
-impl<V: Datum> Fold<V> for Plain<V> {
-    fn put(&mut self, group: GroupId, value: V, sink: &mut MapSink) {
-        self.encoded.clear();
-        V::put(value.as_ref(), &mut self.encoded);
-        sink.push(group, 1, &self.encoded);
+/// Without a combiner: every value goes into the sink.
+#[derive(Debug, Default)]
+pub(super) struct Plain {
+    encoded: Vec<u8>,
+}
+
+impl<V: Datum> Fold<V> for Plain {
+    fn put(&mut self, pairs: &mut Pairs<V>, sink: &mut MapSink) {
+        if sink.wants_pile() {
+            return pile(pairs, &mut self.encoded, sink);
+        }
+        sink.group_all(&mut pairs.keys);
+        for (&group, value) in pairs.keys.groups().iter().zip(pairs.values.drain(..)) {
+            self.encoded.clear();
+            V::put(value.as_ref(), &mut self.encoded);
+            sink.push(group, 1, &self.encoded);
+        }
+        pairs.keys.clear();
     }
 
     fn flush(&mut self, _: &mut MapSink) {}
@@ -52,13 +76,19 @@ impl<V, C> Combined<V, C> {
 }
 
 impl<V: Datum, C: Combiner<V>> Fold<V> for Combined<V, C> {
-    #[inline]
-    fn put(&mut self, group: GroupId, value: V, _: &mut MapSink) {
-        match self.values.get_mut(group.index()) {
-            Some(before) => self.combiner.combine(before, value),
-            // Groups are numbered in the order of their first values.
-            None => self.values.push(value),
+    fn put(&mut self, pairs: &mut Pairs<V>, sink: &mut MapSink) {
+        if sink.wants_pile() {
+            return pile(pairs, &mut self.encoded, sink);
         }
+        sink.group_all(&mut pairs.keys);
+        for (group, value) in pairs.keys.groups().iter().zip(pairs.values.drain(..)) {
+            match self.values.get_mut(group.index()) {
+                Some(before) => self.combiner.combine(before, value),
+                // Groups are numbered in the order of their first values.
+                None => self.values.push(value),
+            }
+        }
+        pairs.keys.clear();
     }
 
     fn flush(&mut self, sink: &mut MapSink) {

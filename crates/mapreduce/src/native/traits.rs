@@ -2,10 +2,13 @@
 
 use std::marker::PhantomData;
 
-use mapreduce_executor::{Runs, TaskError, map::MapSink};
+use mapreduce_executor::{Runs, TaskError, UserCode, map::MapSink};
 use mapreduce_formats::{Batch, CsvRow, Position};
 
-use super::{datum::Datum, fold::Fold};
+use super::{
+    datum::Datum,
+    fold::{Fold, Pairs},
+};
 
 /// Why user code can't go on; `?` makes one of any error. It ends the task, and the job, as an exception does in
 /// Python.
@@ -85,20 +88,52 @@ impl<'a> Record<'a> {
 
 /// Takes pairs.
 pub struct Emit<'a, K: Datum, V: Datum> {
-    pub(super) sink: &'a mut MapSink,
-    pub(super) fold: &'a mut dyn Fold<V>,
-    pub(super) key: &'a mut Vec<u8>,
-    pub(super) kind: PhantomData<fn(K)>,
+    pairs: &'a mut Pairs<V>,
+    fold: &'a mut dyn Fold<V>,
+    sink: &'a mut MapSink,
+    /// Combines what is spilled.
+    code: &'a mut dyn UserCode,
+    /// What kept pairs from being taken: not the mapper's fault, whatever it makes of it.
+    error: Option<TaskError>,
+    kind: PhantomData<fn(K)>,
 }
 
-impl<K: Datum, V: Datum> Emit<'_, K, V> {
+/// Pairs that are looked up together: enough to keep the memory busy, and few enough to stay in the cache.
+const PAIRS_AT_ONCE: usize = 128;
+
+impl<'a, K: Datum, V: Datum> Emit<'a, K, V> {
+    pub(super) fn new(
+        pairs: &'a mut Pairs<V>,
+        fold: &'a mut dyn Fold<V>,
+        sink: &'a mut MapSink,
+        code: &'a mut dyn UserCode,
+    ) -> Self {
+        Emit { pairs, fold, sink, code, error: None, kind: PhantomData }
+    }
+
     /// Takes one pair.
     #[inline]
     pub fn emit(&mut self, key: &K::Ref, value: V) {
-        self.key.clear();
-        K::put_key(key, self.key);
-        let Ok(group) = self.sink.group(self.key, |_| Ok::<(), std::convert::Infallible>(()));
-        self.fold.put(group, value, self.sink);
+        self.pairs.keys.push(|out| K::put_key(key, out));
+        self.pairs.values.push(value);
+        if self.pairs.values.len() >= PAIRS_AT_ONCE {
+            self.put();
+        }
+    }
+
+    /// Puts the pairs that wait into the sink.
+    fn put(&mut self) {
+        self.fold.put(self.pairs, self.sink);
+        if self.sink.is_full() && self.error.is_none() {
+            self.fold.flush(self.sink);
+            self.error = self.sink.spill(self.code).err();
+        }
+    }
+
+    /// Everything has been emitted.
+    pub(super) fn finish(mut self) -> Result<(), TaskError> {
+        self.put();
+        self.error.map_or(Ok(()), Err)
     }
 }
 
@@ -106,7 +141,9 @@ impl<K: Datum, V: Datum> Emit<'_, K, V> {
 #[derive(Debug)]
 pub struct Values<V> {
     runs: Runs,
-    rest: bytes::Bytes,
+    /// The run that is being read, and how far.
+    run: bytes::Bytes,
+    at: usize,
     /// What kept them from being read on.
     pub(super) error: Option<TaskError>,
     kind: PhantomData<fn() -> V>,
@@ -114,7 +151,7 @@ pub struct Values<V> {
 
 impl<V: Datum> Values<V> {
     pub(super) fn new(runs: Runs) -> Self {
-        Values { runs, rest: bytes::Bytes::new(), error: None, kind: PhantomData }
+        Values { runs, run: bytes::Bytes::new(), at: 0, error: None, kind: PhantomData }
     }
 }
 
@@ -122,21 +159,21 @@ impl<V: Datum> Iterator for Values<V> {
     type Item = V;
 
     fn next(&mut self) -> Option<V> {
-        while self.rest.is_empty() {
+        while self.at == self.run.len() {
             match self.runs.next_run() {
-                Ok(run) => self.rest = run?.bytes,
+                Ok(run) => (self.run, self.at) = (run?.bytes, 0),
                 Err(error) => {
                     self.error = Some(error);
                     return None;
                 }
             }
         }
-        let mut rest = self.rest.as_ref();
+        let mut rest = &self.run[self.at..];
         let Some(value) = V::take(&mut rest) else {
             self.error = Some(super::code::damaged("a value"));
             return None;
         };
-        self.rest = self.rest.slice(self.rest.len() - rest.len()..);
+        self.at = self.run.len() - rest.len();
         Some(value)
     }
 }

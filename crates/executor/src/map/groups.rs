@@ -1,0 +1,243 @@
+//! Pairs in memory, grouped by their keys as they come.
+
+use std::{collections::HashMap, ops::Range};
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::table::{Probe, SHORT_BYTES, Table};
+use crate::Values;
+
+/// A key that the sink knows, by number: from 0, in the order of first appearance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct GroupId(pub(super) u32);
+
+impl GroupId {
+    /// The number.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Keys that are looked up together, which is quicker than one by one.
+#[derive(Debug, Default)]
+pub struct KeyBatch {
+    bytes: Vec<u8>,
+    ends: Vec<u32>,
+    probes: Vec<Probe>,
+    groups: Vec<GroupId>,
+}
+
+impl KeyBatch {
+    /// Takes the key that `put` appends.
+    #[inline]
+    pub fn push(&mut self, put: impl FnOnce(&mut Vec<u8>)) {
+        put(&mut self.bytes);
+        // A batch is a few keys, and no key has a gigabyte.
+        self.ends.push(self.bytes.len() as u32);
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Forgets them.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+        self.groups.clear();
+    }
+
+    /// Their groups, in order, when they have been looked up.
+    pub fn groups(&self) -> &[GroupId] {
+        &self.groups
+    }
+
+    /// The keys, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(&0).chain(&self.ends);
+        starts.zip(&self.ends).map(|(&start, &end)| &self.bytes[start as usize..end as usize])
+    }
+}
+
+/// Values of one key are set aside when they have taken so many bytes, so that no entry is much longer.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// Keys with their values.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    table: Table,
+    groups: Vec<KeyGroup>,
+    /// Every group's key and hint, one behind the other.
+    keys: Vec<u8>,
+    /// Values of groups that have many.
+    set_aside: HashMap<u32, Vec<Values>>,
+    value_bytes: usize,
+    n_looked_up: usize,
+}
+
+#[derive(Debug)]
+struct KeyGroup {
+    /// Where the key starts in `keys`, where the hint starts, and where that ends.
+    key: u32,
+    hint: u32,
+    end: u32,
+    partition: u32,
+    count: u64,
+    values: SmallVec<[u8; 16]>,
+}
+
+impl Groups {
+    /// The group of `key`. If it is new, `put_hint` appends its hint and `partition` tells its partition.
+    #[inline]
+    pub(super) fn group<E>(
+        &mut self,
+        key: &[u8],
+        put_hint: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+        partition: impl FnOnce(&[u8]) -> u32,
+    ) -> Result<GroupId, E> {
+        self.n_looked_up += 1;
+        let probe = Probe::of(key);
+        match self.table.find(probe, key, &self.keys) {
+            Some(group) => Ok(GroupId(group)),
+            None => self.add(probe, key, put_hint, partition(key)),
+        }
+    }
+
+    /// Looks up the groups of all these keys, which have no hints.
+    pub(super) fn group_all(&mut self, batch: &mut KeyBatch, partition: impl Fn(&[u8]) -> u32) {
+        let KeyBatch { bytes, ends, probes, groups } = batch;
+        bytes.extend_from_slice(&[0; SHORT_BYTES]);
+        let starts = std::iter::once(&0).chain(ends.iter());
+        let places = starts.zip(ends.iter()).map(|(&start, &end)| (start as usize, (end - start) as usize));
+        probes.clear();
+        probes.extend(places.clone().map(|(start, length)| Probe::of_padded(&bytes[start..], length)));
+        self.table.touch(probes);
+        self.n_looked_up += probes.len();
+        groups.clear();
+        for ((start, length), &probe) in places.zip(probes.iter()) {
+            let key = &bytes[start..start + length];
+            let no_hint = |_: &mut Vec<u8>| Ok::<(), std::convert::Infallible>(());
+            groups.push(match self.table.find(probe, key, &self.keys) {
+                Some(group) => GroupId(group),
+                None => self.add(probe, key, no_hint, partition(key)).unwrap_or_else(|never| match never {}),
+            });
+        }
+        bytes.truncate(bytes.len() - SHORT_BYTES);
+    }
+
+    #[cold]
+    fn add<E>(
+        &mut self,
+        probe: Probe,
+        key: &[u8],
+        put_hint: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+        partition: u32,
+    ) -> Result<GroupId, E> {
+        let start = self.keys.len();
+        self.keys.extend_from_slice(key);
+        let hint = self.keys.len();
+        if let Err(error) = put_hint(&mut self.keys) {
+            self.keys.truncate(start);
+            return Err(error);
+        }
+        // A sink is full long before it has four billion groups or four gigabytes of keys.
+        let id = self.groups.len() as u32;
+        self.table.insert(probe, start, id);
+        let (key, hint, end) = (start as u32, hint as u32, self.keys.len() as u32);
+        let (count, values) = (0, SmallVec::new());
+        self.groups.push(KeyGroup { key, hint, end, partition, count, values });
+        Ok(GroupId(id))
+    }
+
+    /// Adds `n` values to a group, which are encoded as `encoded`.
+    pub(super) fn push(&mut self, id: GroupId, n: u64, encoded: &[u8]) {
+        self.value_bytes += encoded.len();
+        let group = &mut self.groups[id.index()];
+        if group.values.len() + encoded.len() <= CHUNK_BYTES {
+            group.count += n;
+            group.values.extend_from_slice(encoded);
+            return;
+        }
+        // What is set aside takes no more than it is long: vectors grow to twice that.
+        let aside = self.set_aside.entry(id.0).or_default();
+        if group.count > 0 {
+            let count = std::mem::take(&mut group.count);
+            aside.push(Values { count, bytes: Bytes::copy_from_slice(&group.values) });
+            group.values.clear();
+        }
+        if encoded.len() >= CHUNK_BYTES {
+            aside.push(Values { count: n, bytes: Bytes::copy_from_slice(encoded) });
+        } else {
+            group.count += n;
+            group.values.extend_from_slice(encoded);
+        }
+    }
+
+    pub(super) fn set_partition(&mut self, id: GroupId, partition: u32) {
+        self.groups[id.index()].partition = partition;
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Lookups since the last time that all was forgotten.
+    pub(super) fn n_looked_up(&self) -> usize {
+        self.n_looked_up
+    }
+
+    pub(super) fn partition(&self, id: GroupId) -> u32 {
+        self.groups[id.index()].partition
+    }
+
+    pub(super) fn key(&self, id: GroupId) -> &[u8] {
+        let group = &self.groups[id.index()];
+        self.bytes_at(group.key..group.hint)
+    }
+
+    pub(super) fn hint(&self, id: GroupId) -> &[u8] {
+        let group = &self.groups[id.index()];
+        self.bytes_at(group.hint..group.end)
+    }
+
+    fn bytes_at(&self, place: Range<u32>) -> &[u8] {
+        &self.keys[place.start as usize..place.end as usize]
+    }
+
+    /// The group's values that were set aside; the caller's from now on.
+    pub(super) fn take_aside(&mut self, id: GroupId) -> Vec<Values> {
+        self.set_aside.remove(&id.0).unwrap_or_default()
+    }
+
+    /// The values of the group behind those that were set aside, and how many they are.
+    pub(super) fn last_values(&self, id: GroupId) -> (u64, &[u8]) {
+        let group = &self.groups[id.index()];
+        (group.count, &group.values)
+    }
+
+    /// What it takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.value_bytes + self.keys.len() + self.groups.len() * (size_of::<KeyGroup>() + Table::GROUP_BYTES)
+    }
+
+    /// Whether there is hardly room for more, whatever the budget.
+    pub(super) fn is_at_its_end(&self) -> bool {
+        self.keys.len() > u32::MAX as usize / 2
+    }
+
+    /// Forgets what is in memory.
+    pub(super) fn clear(&mut self) {
+        self.table.clear();
+        self.groups.clear();
+        self.keys.clear();
+        self.set_aside.clear();
+        (self.value_bytes, self.n_looked_up) = (0, 0);
+    }
+}

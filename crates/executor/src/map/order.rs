@@ -1,0 +1,67 @@
+//! The order in which what is in memory goes into a file: by partition, then by key, then as it came.
+
+use crate::keys;
+
+/// Sorts by partition and the first bytes of the key, which decide almost always, as one number; what they leave
+/// equal is then sorted by the whole key.
+#[derive(Debug, Default)]
+pub(super) struct Order(Vec<u128>);
+
+/// One of the sorted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) partition: u32,
+    /// As it came, from 0.
+    pub(super) number: u32,
+}
+
+impl Order {
+    /// Adds the next.
+    #[inline]
+    pub(super) fn push(&mut self, partition: u32, key: &[u8]) {
+        let number = self.0.len() as u32; // a sink is full long before it has four billion
+        self.0.push(u128::from(partition) << 96 | u128::from(keys::prefix(key)) << 32 | u128::from(number));
+    }
+
+    /// What one takes.
+    pub(super) const BYTES: usize = size_of::<u128>();
+
+    /// Makes room for so many.
+    pub(super) fn reserve(&mut self, n: usize) {
+        self.0.reserve_exact(n);
+    }
+
+    /// Sorts them. `key` tells the key of a number.
+    pub(super) fn sort<'k>(&mut self, key: impl Fn(u32) -> &'k [u8]) {
+        self.0.sort_unstable();
+        for equal in self.0.chunk_by_mut(|a, b| a >> 32 == b >> 32).filter(|equal| equal.len() > 1) {
+            // Numbers are all that differs: equal keys stay as they came.
+            equal.sort_unstable_by(|a, b| key(*a as u32).cmp(key(*b as u32)).then(a.cmp(b)));
+        }
+    }
+
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Place> + use<'_> {
+        self.0.iter().map(|place| Place { partition: (place >> 96) as u32, number: *place as u32 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn it_is_the_order_of_a_stable_sort(all in prop::collection::vec((0..3u32, "[ab\0]{0,10}"), 0..60)) {
+            let mut order = Order::default();
+            all.iter().for_each(|(partition, key)| order.push(*partition, key.as_bytes()));
+            order.sort(|n| all[n as usize].1.as_bytes());
+            let sorted: Vec<_> = order.iter().map(|place| place.number).collect();
+            let mut expected: Vec<u32> = (0..all.len() as u32).collect();
+            expected.sort_by_key(|n| &all[*n as usize]);
+            prop_assert_eq!(sorted, expected);
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Pairs in memory, one behind the other as they came: what is cheapest when most keys come but once, because
+//! looking for a group would find none.
+
+use crate::{shuffle::EntryRef, varint};
+
+/// Pairs, as entries of a file.
+#[derive(Debug, Default)]
+pub(super) struct Pile {
+    entries: Vec<u8>,
+    /// Where each entry begins, and its partition.
+    places: Vec<(u32, u32)>,
+    /// The hint of the pair that is being added.
+    hint: Vec<u8>,
+}
+
+impl Pile {
+    /// Adds `n` values of `key`, encoded as `values`, to a partition.
+    pub(super) fn push<E>(
+        &mut self,
+        key: &[u8],
+        put_hint: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+        (n, values): (u64, &[u8]),
+        partition: u32,
+    ) -> Result<(), E> {
+        self.hint.clear();
+        put_hint(&mut self.hint)?;
+        // A sink is full long before it has four gigabytes.
+        self.places.push((self.entries.len() as u32, partition));
+        self.entries.reserve(key.len() + self.hint.len() + values.len() + 4 * varint::BYTES_MAX);
+        EntryRef { key, hint: &self.hint, count: n, values }.put(&mut self.entries);
+        Ok(())
+    }
+
+    /// The `n`th pair that was added, and its bytes.
+    #[inline]
+    pub(super) fn get(&self, n: usize) -> (EntryRef<'_>, &[u8]) {
+        let rest = &self.entries[self.places[n].0 as usize..];
+        #[expect(clippy::expect_used, reason = "`push` has written an entry here")]
+        let (entry, length) = EntryRef::parse(rest).expect("an entry");
+        (entry, &rest[..length])
+    }
+
+    pub(super) fn partition(&self, n: usize) -> u32 {
+        self.places[n].1
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// What it takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.entries.len() + size_of_val(self.places.as_slice())
+    }
+
+    /// Whether there is hardly room for more, whatever the budget.
+    pub(super) fn is_at_its_end(&self) -> bool {
+        self.entries.len() > u32::MAX as usize / 2
+    }
+
+    /// Forgets all pairs, and keeps the memory.
+    pub(super) fn clear(&mut self) {
+        self.entries.clear();
+        self.places.clear();
+    }
+}

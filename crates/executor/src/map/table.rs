@@ -1,0 +1,234 @@
+//! Finding a key's group by the key: the hottest thing that the engine does, and mostly a wait for memory.
+//!
+//! A table with open addressing and linear probing that is at most half full. A slot holds the whole key if that is
+//! short, as most are, so that finding it reads one cache line. Keys that are looked up together are looked up in two
+//! passes, the first of which only touches what the second will read: the processor fetches all of it at the same
+//! time, where looking up one key after the other would wait for each. (Chen, Ailamaki, Gibbons, Mowry: Improving Hash
+//! Join Performance through Prefetching, ICDE 2004, call it group prefetching.) Nor do short keys branch on their
+//! length, which no processor can foresee.
+
+use std::hint::black_box;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Keys of up to so many bytes are in their slots.
+pub(super) const SHORT_BYTES: usize = 16;
+
+/// What a key is looked up by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Probe {
+    /// A short key, filled up with zeros; of a long one the hash.
+    words: [u64; 2],
+    length: u32,
+}
+
+impl Probe {
+    /// That of a key.
+    #[inline]
+    pub(super) fn of(key: &[u8]) -> Probe {
+        if key.len() > SHORT_BYTES {
+            return Probe::long(key);
+        }
+        let mut padded = [0; SHORT_BYTES];
+        padded[..key.len()].copy_from_slice(key);
+        Probe::short(&padded, key.len())
+    }
+
+    /// That of the first `length` bytes of `bytes`, which go on for [`SHORT_BYTES`] at least.
+    #[inline]
+    pub(super) fn of_padded(bytes: &[u8], length: usize) -> Probe {
+        match bytes.first_chunk() {
+            Some(first) if length <= SHORT_BYTES => Probe::short(first, length),
+            _ => Probe::long(&bytes[..length]),
+        }
+    }
+
+    #[inline]
+    fn short(padded: &[u8; SHORT_BYTES], length: usize) -> Probe {
+        let key = u128::from_le_bytes(*padded) & MASKS[length];
+        Probe { words: [key as u64, (key >> 64) as u64], length: length as u32 }
+    }
+
+    #[cold]
+    fn long(key: &[u8]) -> Probe {
+        Probe { words: [xxh3_64(key), 0], length: key.len() as u32 }
+    }
+
+    fn is_short(self) -> bool {
+        self.length as usize <= SHORT_BYTES
+    }
+
+    /// Both halves multiplied and folded, as wyhash does. The constants are digits of pi.
+    #[inline]
+    fn hash(self) -> usize {
+        let a = self.words[0] ^ 0x243f_6a88_85a3_08d3;
+        let b = self.words[1] ^ 0x1319_8a2e_0370_7344 ^ u64::from(self.length);
+        let product = u128::from(a) * u128::from(b);
+        (product as u64 ^ (product >> 64) as u64) as usize
+    }
+}
+
+/// The lowest so many bytes.
+const MASKS: [u128; SHORT_BYTES + 1] = {
+    let mut masks = [u128::MAX; SHORT_BYTES + 1];
+    let mut n = 0;
+    while n < SHORT_BYTES {
+        masks[n] = (1 << (8 * n)) - 1;
+        n += 1;
+    }
+    masks
+};
+
+/// From keys to their groups' numbers.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    /// A power of two of them, or none.
+    slots: Vec<Slot>,
+    n_taken: usize,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Slot {
+    /// As in the key's [`Probe`]; the second word of a long key says where the key is.
+    words: [u64; 2],
+    length: u32,
+    /// The group's number plus one; 0: the slot is free.
+    group: u32,
+}
+
+/// Slots of a table that has just begun.
+const SLOTS_MIN: usize = 1 << 10;
+
+impl Table {
+    /// What a group takes here: between two and four slots.
+    pub(super) const GROUP_BYTES: usize = 3 * size_of::<Slot>();
+
+    /// The group of `key`, whose probe this is; none if it is new. `keys` is where all keys are.
+    #[inline]
+    pub(super) fn find(&self, probe: Probe, key: &[u8], keys: &[u8]) -> Option<u32> {
+        let mask = self.slots.len().wrapping_sub(1);
+        let mut at = probe.hash();
+        loop {
+            let slot = self.slots.get(at & mask)?;
+            if slot.group == 0 {
+                return None;
+            }
+            let rest_is = || match probe.is_short() {
+                true => slot.words[1] == probe.words[1],
+                false => keys[slot.words[1] as usize..][..key.len()] == *key,
+            };
+            if slot.length == probe.length && slot.words[0] == probe.words[0] && rest_is() {
+                return Some(slot.group - 1);
+            }
+            at = at.wrapping_add(1);
+        }
+    }
+
+    /// Adds a group whose key is new, and has this probe, and is at `start`.
+    pub(super) fn insert(&mut self, probe: Probe, start: usize, group: u32) {
+        if 2 * (self.n_taken + 1) > self.slots.len() {
+            let larger = (2 * self.slots.len()).max(SLOTS_MIN);
+            let slots = std::mem::replace(&mut self.slots, vec![Slot::default(); larger]);
+            slots.into_iter().filter(|slot| slot.group > 0).for_each(|slot| self.put(slot));
+        }
+        self.n_taken += 1;
+        let words = if probe.is_short() { probe.words } else { [probe.words[0], start as u64] };
+        self.put(Slot { words, length: probe.length, group: group + 1 });
+    }
+
+    fn put(&mut self, slot: Slot) {
+        let probe = Probe { words: slot.words, length: slot.length };
+        let probe = if probe.is_short() { probe } else { Probe { words: [slot.words[0], 0], ..probe } };
+        let mask = self.slots.len() - 1;
+        let mut at = probe.hash() & mask;
+        while self.slots[at].group > 0 {
+            at = (at + 1) & mask;
+        }
+        self.slots[at] = slot;
+    }
+
+    /// Makes the processor fetch what `find` will read for these.
+    #[inline]
+    pub(super) fn touch(&self, probes: &[Probe]) {
+        let mask = self.slots.len().wrapping_sub(1);
+        for probe in probes {
+            black_box(self.slots.get(probe.hash() & mask).map_or(0, |slot| slot.group));
+        }
+    }
+
+    /// Forgets all groups, and keeps the memory.
+    pub(super) fn clear(&mut self) {
+        self.slots.fill(Slot::default());
+        self.n_taken = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Short keys and long ones, which share their beginnings and may end with zeros.
+        #[test]
+        fn it_finds_what_a_map_finds(
+            rounds in prop::collection::vec(prop::collection::vec(("[a\0]{0,3}", 0..20usize, "[b\0]?"), 0..60), 1..3),
+        ) {
+            let mut table = Table::default();
+            for round in rounds {
+                let (mut keys, mut expected) = (Vec::new(), HashMap::new());
+                for (first, middle, last) in round {
+                    let key = format!("{first}{}{last}", "x".repeat(middle)).into_bytes();
+                    let padded = [key.as_slice(), &[0xaa; SHORT_BYTES]].concat();
+                    let probe = Probe::of(&key);
+                    let same = Probe::of_padded(&padded, key.len());
+                    prop_assert_eq!((probe.words, probe.length), (same.words, same.length));
+                    table.touch(&[probe]);
+                    let found = table.find(probe, &key, &keys);
+                    prop_assert_eq!(found, expected.get(&key).copied());
+                    if found.is_none() {
+                        let group = expected.len() as u32;
+                        table.insert(probe, keys.len(), group);
+                        keys.extend_from_slice(&key);
+                        expected.insert(key, group);
+                    }
+                }
+                table.clear();
+            }
+        }
+    }
+
+    /// All in one slot's neighbourhood: it probes past what is not it.
+    #[test]
+    fn keys_that_collide_are_told_apart() {
+        let mut table = Table::default();
+        let collide: Vec<Probe> = (0..1_000_000u64)
+            .map(|n| Probe { words: [n, n >> 7], length: 16 })
+            .filter(|probe| probe.hash() % SLOTS_MIN == 5)
+            .take(300)
+            .collect();
+        (0..).zip(&collide).for_each(|(group, probe)| table.insert(*probe, 0, group));
+        for (group, probe) in (0..).zip(&collide) {
+            assert_eq!(table.find(*probe, &[], &[]), Some(group));
+        }
+    }
+
+    #[test]
+    fn it_grows() {
+        let (mut table, mut keys) = (Table::default(), Vec::new());
+        let long = |n: u32| format!("{n:040}").into_bytes();
+        for n in 0..5000u32 {
+            let key = if n % 2 == 0 { n.to_le_bytes().to_vec() } else { long(n) };
+            table.insert(Probe::of(&key), keys.len(), n);
+            keys.extend_from_slice(&key);
+        }
+        for n in 0..5000u32 {
+            let key = if n % 2 == 0 { n.to_le_bytes().to_vec() } else { long(n) };
+            assert_eq!(table.find(Probe::of(&key), &key, &keys), Some(n));
+        }
+        assert_eq!(table.find(Probe::of(&long(2)), &long(2), &keys), None);
+    }
+}
