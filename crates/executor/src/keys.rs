@@ -105,9 +105,7 @@ fn put_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
 #[inline]
 fn has_zero(bytes: &[u8]) -> bool {
     // A byte that is zero borrows from its high bit (Warren, Hacker's Delight, 6-1).
-    let zero_in = |word: u64| {
-        word.wrapping_sub(0x0101_0101_0101_0101) & !word & 0x8080_8080_8080_8080 != 0
-    };
+    let zero_in = |word: u64| word.wrapping_sub(0x0101_0101_0101_0101) & !word & 0x8080_8080_8080_8080 != 0;
     match (bytes.last_chunk(), bytes.first_chunk(), bytes.last_chunk()) {
         (Some(last), ..) => {
             let (words, _) = bytes.as_chunks();

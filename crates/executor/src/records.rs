@@ -85,9 +85,7 @@ const BATCH_BYTES: usize = 512 << 10;
 /// The next pairs of an earlier job's result, as records that [`pair`] takes apart.
 fn next_pairs(entries: &mut Entries, first: &mut u64) -> Result<Option<Batch>, TaskError> {
     let (mut bytes, mut records) = (Vec::new(), Vec::new());
-    while bytes.len() < BATCH_BYTES
-        && entries.advance()?
-    {
+    while bytes.len() < BATCH_BYTES && entries.advance()? {
         let start = bytes.len() as u32;
         for part in [entries.key(), entries.hint()] {
             varint::put(&mut bytes, part.len() as u64);

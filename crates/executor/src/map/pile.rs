@@ -1,6 +1,8 @@
 //! Pairs in memory, one behind the other as they came: what is cheapest when most keys come but once, because
 //! looking for a group would find none.
 
+use std::hint::black_box;
+
 use crate::{shuffle::EntryRef, varint};
 
 /// Pairs, as entries of a file.
@@ -38,6 +40,14 @@ impl Pile {
         #[expect(clippy::expect_used, reason = "`push` has written an entry here")]
         let (entry, length) = EntryRef::parse(rest).expect("an entry");
         (entry, &rest[..length])
+    }
+
+    /// Makes the processor fetch the `n`th pair, and the next few that this is called for at the same time.
+    #[inline]
+    pub(super) fn touch(&self, n: usize) {
+        let start = self.places[n].0 as usize;
+        let byte = |at: usize| self.entries.get(at).copied();
+        black_box((byte(start), byte(start + 64)));
     }
 
     pub(super) fn partition(&self, n: usize) -> u32 {

@@ -18,6 +18,8 @@ use crate::{
 
 /// When so many keys were new, and more than half of those that came, more of them are not looked for.
 const GROUPS_BEFORE_PILE: usize = 16 << 10;
+/// Pairs in the order of keys are all over the memory; so many are fetched at the same time.
+const PAIRS_AT_ONCE: usize = 32;
 
 /// Takes the pairs of one map task. It groups them by key as they come, until it sees that most keys are new: then
 /// it is quicker to [pile](MapSink::pile) them up.
@@ -158,15 +160,18 @@ impl MapSink {
             Some(n) => pile.get(n).0.key,
         };
         order.sort(key);
-        for Place { partition, number } in order.iter() {
-            output.advance_to(partition)?;
-            match (number as usize).checked_sub(n_groups) {
-                Some(n) => output.push_entry(pile.get(n))?,
-                None => {
-                    let id = GroupId(number);
-                    let aside = groups.take_aside(id);
-                    output.push(groups.key(id), groups.hint(id), aside, groups.last_values(id))?;
+        let piled = |number: u32| (number as usize).checked_sub(n_groups);
+        for places in order.chunks(PAIRS_AT_ONCE) {
+            places.clone().filter_map(|place| piled(place.number)).for_each(|n| pile.touch(n));
+            for Place { partition, number } in places {
+                output.advance_to(partition)?;
+                if let Some(n) = piled(number) {
+                    output.push_entry(pile.get(n))?;
+                    continue;
                 }
+                let id = GroupId(number);
+                let aside = groups.take_aside(id);
+                output.push(groups.key(id), groups.hint(id), aside, groups.last_values(id))?;
             }
         }
         output.flush()?;

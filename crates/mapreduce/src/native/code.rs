@@ -1,8 +1,6 @@
 //! Native user code behind the engine's seam.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mapreduce_core::{FailureKind, FileFormat};
 use mapreduce_executor::{
