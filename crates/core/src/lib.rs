@@ -3,6 +3,7 @@
 //! depends on this crate and it depends on nothing of ours.
 
 pub mod clock;
+pub mod content;
 pub mod envelope;
 pub mod failure;
 pub mod files;
@@ -14,6 +15,7 @@ pub mod plan;
 pub mod spec;
 
 pub use clock::{Clock, SystemClock};
+pub use content::{CONTENT_BYTES_MAX, Content, content_bytes_max};
 pub use envelope::{DecodeError, Persisted};
 pub use failure::{Failure, FailureKind};
 pub use files::{Compression, FileFormat, FileRange, InputFile, InvalidText};

@@ -52,7 +52,7 @@ pub(crate) fn write(
     for directory in path.ancestors().skip(1).take(4) {
         File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)?;
     }
-    let wrote = FileRef { path: name.clone(), length, crc32c };
+    let wrote = FileRef { path: name.clone(), length, crc32c, content: None };
     let found = read_back(&path).map_err(failed)?;
     if found != wrote {
         return Err(StorageError::Mismatch { path: name, wrote, found }.into());
@@ -96,7 +96,7 @@ impl Write for Summed {
 
 fn read_back(path: &Path) -> io::Result<FileRef> {
     let (mut file, mut buffer) = (File::open(path)?, vec![0; 256 << 10]);
-    let mut found = FileRef { path: path.display().to_string(), length: 0, crc32c: 0 };
+    let mut found = FileRef { path: path.display().to_string(), length: 0, crc32c: 0, content: None };
     loop {
         match file.read(&mut buffer)? {
             0 => return Ok(found),

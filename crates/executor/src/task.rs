@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt};
 use mapreduce_core::{
     AttemptId, Clock, Failure, FailureKind, Incarnation, JobId, JobSpec, OutputDescription, Partitioning,
-    Persisted, Plan, Stage, TaskId,
+    Persisted, Plan, Stage, TaskId, content_bytes_max,
 };
 use mapreduce_storage::{
     Commit, FileRef, Manifest, Marker, StorageError, Store, commit, delete_attempt, marker, paths, read,
@@ -175,7 +175,7 @@ impl Executor {
         job.code.map(&mut records, &mut sink)?;
         let records_out = sink.n_values();
         let path = paths::attempt_output(job.spec.job, task, attempt);
-        let file = sink.finish(job.code.as_mut(), path)?;
+        let file = sink.finish(job.code.as_mut(), path, content_bytes_max(job.plan.n_splits))?;
         Ok(Output { file: Some(file), input_manifest: None, records_in: records.n_records(), records_out })
     }
 
@@ -197,8 +197,9 @@ impl Executor {
             let (file, records_out) = output::write(output, attempt, &mut groups, job.code.as_mut())?;
             return Ok(Output { file, input_manifest, records_in: groups.n_values(), records_out });
         }
-        let mut file =
-            FileWriter::new(Stored::new(&self.resources, paths::attempt_output(id, task, attempt)));
+        let (path, most) =
+            (paths::attempt_output(id, task, attempt), content_bytes_max(job.plan.n_partitions));
+        let mut file = FileWriter::new(Stored::new(&self.resources, path, most));
         let (mut records_out, mut value) = (0, Vec::new());
         while let Some(group) = groups.next_group()? {
             let (key, hint) = (group.key.clone(), group.hint.clone());

@@ -165,8 +165,7 @@ impl World {
 }
 
 fn resources(store: &Store, memory_bytes: usize) -> Resources {
-    let runtime = Arc::new(Builder::new_current_thread().build().unwrap());
-    Resources { store: store.clone(), runtime, memory_bytes, scratch: std::env::temp_dir() }
+    Resources::local(store.clone(), memory_bytes, std::env::temp_dir())
 }
 
 fn assignment(task: TaskId, number: u32) -> Assignment {
@@ -179,6 +178,14 @@ const REDUCE: TaskId = TaskId { stage: Stage::Reduce, index: 0 };
 
 fn words(words: &[&str]) -> Vec<Vec<u8>> {
     words.iter().map(|word| word.as_bytes().to_vec()).collect()
+}
+
+/// Words that don't compress, too many for a marker to hold them.
+fn many() -> Vec<Vec<u8>> {
+    let random = |n: u64| blake3::hash(&n.to_le_bytes()).to_hex().to_string();
+    (0..40)
+        .map(|n| format!("a{}", (0..16).map(|m| random(16 * n + m)).collect::<String>()).into_bytes())
+        .collect()
 }
 
 fn failure(outcome: Outcome) -> mapreduce_core::Failure {
@@ -250,7 +257,7 @@ fn a_task_that_is_committed_is_not_run_again() {
 
 #[test]
 fn the_loser_of_a_race_deletes_its_own_data_and_nothing_else() {
-    let world = World::new(&words(&["a"]), 1);
+    let world = World::split(&many(), SplitSize::Exactly(NonZeroU64::MAX), 1);
     let store = world.store.clone();
     // Another attempt commits while this one maps.
     let rival = move || {
@@ -285,6 +292,19 @@ fn the_loser_of_a_race_deletes_its_own_data_and_nothing_else() {
 }
 
 #[test]
+fn what_is_small_is_in_the_marker_and_no_object_is_made() {
+    let world = World::new(&words(&["ab", "ac", "b"]), 1);
+    world.run(&mut world.executor());
+    let find = |task| world.runtime.block_on(marker(&world.store, JOB, task)).unwrap().unwrap();
+    for marker in [find(MAP), find(REDUCE)] {
+        let [file] = marker.files.as_slice() else { panic!("{marker:?}") };
+        assert_eq!(file.content.as_ref().unwrap().0.len() as u64, file.length);
+        assert!(!world.exists(&paths::attempt_output(JOB, marker.task, marker.attempt)));
+    }
+    assert_eq!(world.result(), reference(&words(&["ab", "ac", "b"])));
+}
+
+#[test]
 fn a_marker_says_what_the_task_read_and_wrote() {
     let world = World::new(&words(&["ab", "ac", "b"]), 1);
     world.run(&mut world.executor());
@@ -315,7 +335,7 @@ fn failures_are_typed_and_leave_no_marker() {
 
 #[test]
 fn damaged_map_output_and_code_are_noticed() {
-    let world = World::new(&words(&["a", "b", "c"]), 1);
+    let world = World::split(&many(), SplitSize::Exactly(NonZeroU64::MAX), 1);
     let mut executor = world.executor();
     for task in world.plan.tasks(Stage::Map) {
         assert_eq!(executor.run_task(&assignment(task, 1)), Outcome::Committed);

@@ -17,7 +17,7 @@ use mapreduce_rpc::{
     WIRE_VERSION,
     executor::{FromExecutor, Ready, from_executor::Message},
 };
-use mapreduce_storage::{StorageError, open};
+use mapreduce_storage::StorageError;
 use rustix::{
     io::dup,
     process::{Pid, Resource, Rlimit, Signal, getppid, set_parent_process_death_signal, setrlimit},
@@ -79,13 +79,7 @@ pub(crate) fn serve(
         setrlimit(Resource::Data, limit).map_err(io::Error::from)?;
     }
     let mut worker = take_over_stdin()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let resources = Resources {
-        store: open(&args.storage)?,
-        runtime: Arc::new(runtime),
-        memory_bytes: args.buffer_bytes,
-        scratch: args.scratch,
-    };
+    let resources = Resources::open(&args.storage, args.buffer_bytes, args.scratch)?;
     let mut executor = Executor::new(resources, Arc::new(SystemClock::default()), Box::new(load));
     let ready = Message::Ready(Ready { version: WIRE_VERSION });
     write_frame(&mut worker, &FromExecutor { message: Some(ready) })?;

@@ -15,10 +15,8 @@ use mapreduce_rpc::{
     WIRE_VERSION,
     executor::{Exited, FromExecutor, Ready, from_executor},
 };
-use mapreduce_storage::open;
 use pyo3::{exceptions::PyOSError, prelude::*, types::PyBytes};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
-use tokio::runtime::Builder;
 
 use crate::{objects::StorageError, user_code::PythonCode};
 
@@ -62,10 +60,9 @@ pub fn run_executor(
     // SAFETY: the caller gives the descriptor up (`socket.detach`), so this is its only owner.
     let mut socket = UnixStream::from(unsafe { OwnedFd::from_raw_fd(fd) });
     py.detach(|| {
-        let store = open(storage_url).map_err(|error| StorageError::new_err(error.to_string()))?;
-        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let resources = Resources::open(storage_url, memory_bytes, scratch);
+        let resources = resources.map_err(|error| StorageError::new_err(error.to_string()))?;
         let load = Box::new(PythonCode::load);
-        let resources = Resources { store, runtime: Arc::new(runtime), memory_bytes, scratch };
         let mut executor = Executor::new(resources, Arc::new(SystemClock::default()), load);
         run(&mut socket, &mut executor).map_err(|error| PyOSError::new_err(error.to_string()))
     })

@@ -1,17 +1,16 @@
 //! The client's side of a job's result.
 
-use std::{io, sync::Arc};
+use std::io;
 
 use mapreduce_core::{JobId, JobSpec, OutputDescription};
 use mapreduce_executor::{Resources, TaskError, reduce::Merge, results};
 use mapreduce_formats::FormatError;
-use mapreduce_storage::{StorageError as StoreError, open, paths, read};
+use mapreduce_storage::{StorageError as StoreError, paths, read};
 use pyo3::{
     exceptions::PyTypeError,
     prelude::*,
     types::{IntoPyDict, PyList},
 };
-use tokio::runtime::Builder;
 
 use crate::{
     keys,
@@ -99,9 +98,8 @@ impl Results {
 
 /// For work on a job in this process.
 pub fn resources(storage_url: &str) -> PyResult<Resources> {
-    let store = open(storage_url).map_err(|error| storage_error(error.into()))?;
-    let runtime = Arc::new(Builder::new_current_thread().build()?);
-    Ok(Resources { store, runtime, memory_bytes: MEMORY_BYTES, scratch: std::env::temp_dir() })
+    Resources::open(storage_url, MEMORY_BYTES, std::env::temp_dir())
+        .map_err(|error| storage_error(error.into()))
 }
 
 /// The files of a job with an output, partition by partition.

@@ -6,18 +6,16 @@ use std::{
 };
 
 use mapreduce_core::{JobId, Split};
+use mapreduce_executor::Resources;
 use mapreduce_storage::{
-    FileRef, StorageError as StoreError, Store, open, paths, put_file,
+    FileRef, StorageError as StoreError, Store, paths, put_file,
     splits::{self, FullObject, SplitSize, SplitWriter},
 };
 use pyo3::{
     prelude::*,
     types::{PyList, PyTuple},
 };
-use tokio::{
-    runtime::{Builder, Runtime},
-    task::JoinHandle,
-};
+use tokio::task::JoinHandle;
 
 use crate::{
     objects::{self, InvalidArgumentError, SerializationError, StorageError},
@@ -94,19 +92,18 @@ pub fn upload_records(
 }
 
 struct Uploader {
-    runtime: Runtime,
-    store: Store,
+    resources: Resources,
     job: JobId,
 }
 
 impl Uploader {
     fn open(url: &str, job: JobId) -> PyResult<Self> {
-        let runtime = Builder::new_current_thread().build()?;
-        Ok(Uploader { runtime, store: open(url).map_err(storage_error)?, job })
+        let resources = Resources::open(url, 0, std::env::temp_dir()).map_err(storage_error)?;
+        Ok(Uploader { resources, job })
     }
 
     fn put(&self, py: Python<'_>, object: FullObject) -> PyResult<()> {
-        py.detach(|| self.runtime.block_on(splits::upload(&self.store, self.job, object)))
+        py.detach(|| self.resources.wait(splits::upload(&self.resources.store, self.job, object)))
             .map_err(storage_error)
     }
 }

@@ -26,5 +26,5 @@ pub use job::{failures, history};
 pub use manifest::{Manifest, ManifestEntry, MissingMarker};
 pub use marker::{Commit, Marker, commit, counters, marker, markers};
 pub use object::{Created, FileRef, create, put_file, read, read_bytes, read_range};
-pub use store::{Store, make_job_dirs, open};
+pub use store::{Store, answers_at_once, make_job_dirs, open};
 pub use upload::FileUpload;

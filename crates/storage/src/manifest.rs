@@ -28,7 +28,7 @@ pub struct ManifestEntry {
 
 impl Persisted for Manifest {
     const KIND: &'static str = "manifest";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 }
 
 /// The stage can't be sealed yet.

@@ -17,7 +17,7 @@ pub struct Marker {
     pub attempt: AttemptId,
     /// Where it ran.
     pub worker: Incarnation,
-    /// What it wrote: durable, read back, and never changed (I4).
+    /// What it wrote: durable, read back, and never changed (I4). The bytes of a small file are here.
     pub files: Vec<FileRef>,
     /// For a reduce task the digest of the map stage's manifest, of which alone it is the outcome (I8).
     pub input_manifest: Option<String>,
@@ -36,7 +36,7 @@ pub struct Marker {
 
 impl Persisted for Marker {
     const KIND: &'static str = "marker";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 }
 
 /// The counters of all these markers, added up.
@@ -97,7 +97,7 @@ pub async fn markers(
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use mapreduce_core::{Epoch, Role};
+    use mapreduce_core::{Content, Epoch, Role};
     use proptest::prelude::*;
 
     use super::*;
@@ -108,10 +108,12 @@ pub(crate) mod tests {
     }
 
     fn file() -> impl Strategy<Value = FileRef> {
-        (".{0,20}", any::<u64>(), any::<u32>()).prop_map(|(path, length, crc32c)| FileRef {
+        let content = proptest::option::of(any::<Vec<u8>>().prop_map(Content));
+        (".{0,20}", any::<u64>(), any::<u32>(), content).prop_map(|(path, length, crc32c, content)| FileRef {
             path,
             length,
             crc32c,
+            content,
         })
     }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use mapreduce_core::Persisted;
+use mapreduce_core::{Content, Persisted};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, path::Path};
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,9 @@ pub struct FileRef {
     pub length: u64,
     /// CRC-32C of its bytes.
     pub crc32c: u32,
+    /// Its bytes, if they are so few that no object was made of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<Content>,
 }
 
 /// What became of a create.

@@ -21,14 +21,14 @@ const OBJECT_BYTES: usize = 8 << 20;
 /// Raw bytes of one block. Longer splits, and longer records, take several.
 const BLOCK_BYTES: usize = 1 << 20;
 /// Splits that an input of known length is cut into, if it is small.
-const SPLITS: u64 = 64;
+const SPLITS: u64 = 48;
 /// Of an input of unknown length, a split holds this part of the records before it.
 const GROWTH: u64 = 16;
 
 /// How many records a split may have; it also ends at 512 KiB, except with `Exactly`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SplitSize {
-    /// A 64th of the input, which has this many records.
+    /// A 48th of the input, which has this many records.
     Known(u64),
     /// A 16th of the records before it: the input is an iterator.
     Unknown,

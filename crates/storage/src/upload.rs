@@ -1,5 +1,6 @@
 //! Writing a file whose length nobody knows yet, in memory that does not grow with it.
 
+use mapreduce_core::Content;
 use object_store::{MultipartUpload, ObjectStoreExt, path::Path};
 
 use crate::{FileRef, StorageError, Store, paths};
@@ -19,12 +20,18 @@ pub struct FileUpload {
     parts: Option<Box<dyn MultipartUpload>>,
     length: u64,
     crc32c: u32,
+    content_bytes_max: u64,
 }
 
 impl FileUpload {
     /// A file at `path`, which is below a job's directory. Nothing is written yet.
     pub fn new(store: Store, path: Path) -> Self {
-        FileUpload { store, path, part: Vec::new(), parts: None, length: 0, crc32c: 0 }
+        FileUpload { store, path, part: Vec::new(), parts: None, length: 0, crc32c: 0, content_bytes_max: 0 }
+    }
+
+    /// The same, but a file that turns out to have at most so many bytes is none: its [`FileRef`] has them.
+    pub fn with_content(self, content_bytes_max: u64) -> Self {
+        FileUpload { content_bytes_max, ..self }
     }
 
     /// Appends.
@@ -39,6 +46,11 @@ impl FileUpload {
     pub async fn finish(mut self) -> Result<FileRef, StorageError> {
         if self.parts.is_none() {
             let bytes = std::mem::take(&mut self.part);
+            if self.length <= self.content_bytes_max {
+                let path = paths::below_job(&self.path);
+                let content = Some(Content(bytes));
+                return Ok(FileRef { path, length: self.length, crc32c: self.crc32c, content });
+            }
             self.store.put(&self.path, bytes.into()).await.map_err(|e| StorageError::of(&self.path, e))?;
         } else {
             self.send_part().await?;
@@ -47,7 +59,7 @@ impl FileUpload {
             }
         }
         let path = paths::below_job(&self.path);
-        let wrote = FileRef { path, length: self.length, crc32c: self.crc32c };
+        let wrote = FileRef { path, length: self.length, crc32c: self.crc32c, content: None };
         let found = read_back(&self.store, &self.path).await?;
         if found != wrote {
             return Err(StorageError::Mismatch { path: self.path.to_string(), wrote, found });
@@ -76,5 +88,5 @@ async fn read_back(store: &Store, path: &Path) -> Result<FileRef, StorageError> 
         let part = store.get_range(path, start..end).await.map_err(failed)?;
         crc32c = crc32c::crc32c_append(crc32c, &part);
     }
-    Ok(FileRef { path: paths::below_job(path), length, crc32c })
+    Ok(FileRef { path: paths::below_job(path), length, crc32c, content: None })
 }

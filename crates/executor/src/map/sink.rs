@@ -132,9 +132,14 @@ impl MapSink {
         Ok(())
     }
 
-    /// Writes the whole file of map output.
-    pub fn finish(mut self, code: &mut dyn UserCode, path: Path) -> Result<FileRef, TaskError> {
-        let mut file = FileWriter::new(Stored::new(&self.resources, path));
+    /// Writes the whole file of map output; see [`Stored::new`].
+    pub fn finish(
+        mut self,
+        code: &mut dyn UserCode,
+        path: Path,
+        content_bytes_max: u64,
+    ) -> Result<FileRef, TaskError> {
+        let mut file = FileWriter::new(Stored::new(&self.resources, path, content_bytes_max));
         let n_partitions = self.n_partitions();
         if self.spilled.is_empty() {
             self.drain(&mut Output::new(&mut file, code))?;

@@ -28,9 +28,10 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// A new file at `path`.
-    pub fn new(resources: &Resources, path: Path) -> Self {
-        Stored { upload: FileUpload::new(resources.store.clone(), path), resources: resources.clone() }
+    /// A new file at `path`; one of so few bytes is not made, but given back.
+    pub fn new(resources: &Resources, path: Path, content_bytes_max: u64) -> Self {
+        let upload = FileUpload::new(resources.store.clone(), path).with_content(content_bytes_max);
+        Stored { upload, resources: resources.clone() }
     }
 
     /// Makes it durable.

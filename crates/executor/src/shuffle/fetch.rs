@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use mapreduce_core::JobId;
+use mapreduce_core::{Content, JobId};
 use mapreduce_storage::{FileRef, StorageError, paths, read_range};
 
 use super::{
@@ -60,8 +60,14 @@ impl Tail {
     async fn read(resources: &Resources, job: JobId, file: &FileRef) -> Result<Tail, StorageError> {
         let path = paths::in_job(job, &file.path);
         let read = async |range: Range<u64>| read_range(&resources.store, &path, range).await;
-        let mut start = file.length.saturating_sub(TAIL_BYTES);
-        let mut bytes = read(start..file.length).await?;
+        let (mut start, mut bytes) = match &file.content {
+            Some(Content(bytes)) if bytes.len() as u64 == file.length => (0, Bytes::copy_from_slice(bytes)),
+            Some(_) => return Err(damaged(file, FormatError::Footer)),
+            None => {
+                let start = file.length.saturating_sub(TAIL_BYTES);
+                (start, read(start..file.length).await?)
+            }
+        };
         let footer = &bytes[bytes.len().saturating_sub(FOOTER_BYTES)..];
         let length = index::tail_length(footer).map_err(|error| damaged(file, error))?;
         let index_start = file.length.checked_sub(length).ok_or_else(|| damaged(file, FormatError::Index))?;

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! file      = blocks of partition 0, blocks of partition 1, ..., index, footer
-//! partition = entries, joined, then cut into blocks of at most 256 KiB (storage::block)
+//! partition = entries, joined, then cut into blocks of about 256 KiB (storage::block)
 //! entry     = length key, length hint, count, length values          all numbers LEB128
 //! index     = one block: number of partitions, then for each its length in the file and its number of entries
 //! footer    = length of the index: u32 | version: u32 | crc32c of both: u32 | "MRSF"       (little endian)

@@ -1,12 +1,11 @@
 //! The file format, written and read back, whole and damaged.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use mapreduce_core::{AttemptId, Epoch, JobId, Stage, TaskId};
-use mapreduce_storage::{FileRef, open, paths, put_file};
+use mapreduce_storage::{FileRef, paths, put_file};
 use proptest::prelude::*;
-use tokio::runtime::Builder;
 
 use super::*;
 use crate::{Resources, TaskError, Values, reduce::Merge};
@@ -68,9 +67,7 @@ struct Disk(Resources);
 
 impl Disk {
     fn new() -> Disk {
-        let runtime = Arc::new(Builder::new_current_thread().build().unwrap());
-        let (store, scratch) = (open("memory:///").unwrap(), std::env::temp_dir());
-        Disk(Resources { store, runtime, memory_bytes: 1, scratch })
+        Disk(Resources::open("memory:///", 1, std::env::temp_dir()).unwrap())
     }
 
     fn put(&self, bytes: Bytes) -> FileRef {

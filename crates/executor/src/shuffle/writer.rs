@@ -55,12 +55,12 @@ impl<W: Append> FileWriter<W> {
 
     fn end_entry(&mut self) -> Result<(), TaskError> {
         self.n_entries += 1;
-        if self.raw.len() >= BLOCK_BYTES { self.end_blocks(BLOCK_BYTES) } else { Ok(()) }
+        if self.raw.len() >= BLOCK_BYTES { self.end_blocks() } else { Ok(()) }
     }
 
     /// Ends the partition and begins the next.
     pub fn end_partition(&mut self) -> Result<(), TaskError> {
-        self.end_blocks(1)?;
+        self.end_blocks()?;
         let length = self.written - self.start;
         let n_entries = std::mem::take(&mut self.n_entries);
         self.places.push(Place { offset: self.start, length, n_entries });
@@ -84,19 +84,18 @@ impl<W: Append> FileWriter<W> {
         Ok(self.out)
     }
 
-    /// Turns what waits into blocks, as long as at least `least` bytes wait.
-    fn end_blocks(&mut self, least: usize) -> Result<(), TaskError> {
-        let mut start = 0;
-        while self.raw.len() - start >= least {
-            let end = self.raw.len().min(start + BLOCK_BYTES);
+    /// Turns what waits into blocks. They end where entries end, so that a reader seldom has to join two, but for
+    /// entries that are longer than two blocks.
+    fn end_blocks(&mut self) -> Result<(), TaskError> {
+        let at_once = if self.raw.len() < 2 * BLOCK_BYTES { self.raw.len().max(1) } else { BLOCK_BYTES };
+        for part in self.raw.chunks(at_once) {
             self.block.clear();
-            #[expect(clippy::expect_used, reason = "BLOCK_BYTES is below the longest block")]
-            encode_block(&self.raw[start..end], &mut self.block).expect("a part fits");
+            #[expect(clippy::expect_used, reason = "two of BLOCK_BYTES are below the longest block")]
+            encode_block(part, &mut self.block).expect("a part fits");
             self.out.append(&self.block)?;
             self.written += self.block.len() as u64;
-            start = end;
         }
-        self.raw.drain(..start);
+        self.raw.clear();
         Ok(())
     }
 }

@@ -193,16 +193,11 @@ impl Session {
 
     /// The groups of a job's result.
     pub(crate) fn open_result(&self, job: JobId) -> Result<Merge, NativeError> {
-        Ok(results::merge(&self.resources(), job)?)
+        Ok(results::merge(&self.resources()?, job)?)
     }
 
-    fn resources(&self) -> Resources {
-        Resources {
-            store: self.client.store().clone(),
-            runtime: self.runtime.clone(),
-            memory_bytes: MEMORY_BYTES,
-            scratch: std::env::temp_dir(),
-        }
+    fn resources(&self) -> Result<Resources, NativeError> {
+        Ok(Resources::open(&self.urls.storage, MEMORY_BYTES, std::env::temp_dir())?)
     }
 }
 
@@ -227,7 +222,7 @@ where
     pub fn sorted(self, session: &Session, input: &Input, n_partitions: u32) -> Result<Self, NativeError> {
         let description = session.describe(input.clone())?;
         let mut code = self.code();
-        let resources = session.resources();
+        let resources = session.resources()?;
         let partitioning = sample(&mut code, &description, JobId(0), n_partitions, &resources)?;
         let settings = Settings { partitioning, ..self.settings.clone() };
         Ok(self.settings(settings))

@@ -104,6 +104,7 @@ impl<'a, 'py> Mapper<'a, 'py> {
     ) -> Result<(), UserFailure> {
         let group = match self.recent.get(key) {
             Some(group) => group,
+            None if sink.wants_pile() => return self.pile(key, value, sink),
             None => self.look_up(key, sink)?,
         };
         let pending = &mut self.pending[group.index()];
@@ -133,6 +134,25 @@ impl<'a, 'py> Mapper<'a, 'py> {
         Ok(group)
     }
 
+    /// Takes a pair of whose key there is no group yet, most probably.
+    fn pile(
+        &mut self,
+        key: &Bound<'py, PyAny>,
+        value: &Bound<'py, PyAny>,
+        sink: &mut MapSink,
+    ) -> Result<(), UserFailure> {
+        self.key.clear();
+        let origin = keys::encode(key, &mut self.key).map_err(|error| bad_key(key, &error))?;
+        self.value.clear();
+        values::encode(value, &mut self.value).map_err(|error| bad_value(value, &error))?;
+        let partition = match &self.partition {
+            Some(function) => Some(partition(function, key, sink.n_partitions())?),
+            None => None,
+        };
+        let put_hint = |hint: &mut Vec<u8>| keys::put_hint(key, origin, hint);
+        sink.pile(&self.key, put_hint, (1, &self.value), partition).map_err(|error| bad_key(key, &error))
+    }
+
     /// Takes another value than the group's last one.
     fn change(
         &mut self,
@@ -160,13 +180,7 @@ impl<'a, 'py> Mapper<'a, 'py> {
         sink: &mut MapSink,
     ) -> Result<(), UserFailure> {
         self.value.clear();
-        values::encode_repeated(value, n, &mut self.value).map_err(|error| {
-            let what = format!(
-                "map_func emitted a value of type {}, which can't be pickled",
-                objects::type_name(value)
-            );
-            failure::raised(value.py(), &error, FailureKind::BadValue, &what)
-        })?;
+        values::encode_repeated(value, n, &mut self.value).map_err(|error| bad_value(value, &error))?;
         sink.push(group, n, &self.value);
         Ok(())
     }
@@ -257,6 +271,12 @@ fn bad_key(key: &Bound<'_, PyAny>, error: &PyErr) -> UserFailure {
     }
     let what = format!("map_func emitted a key of type {}, which can't be encoded", objects::type_name(key));
     failure::raised(py, error, FailureKind::BadKey, &what)
+}
+
+fn bad_value(value: &Bound<'_, PyAny>, error: &PyErr) -> UserFailure {
+    let what =
+        format!("map_func emitted a value of type {}, which can't be pickled", objects::type_name(value));
+    failure::raised(value.py(), error, FailureKind::BadValue, &what)
 }
 
 fn no_pairs(returned: &Bound<'_, PyAny>) -> UserFailure {

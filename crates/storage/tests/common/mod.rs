@@ -45,7 +45,7 @@ pub fn marker(task: TaskId, attempt: AttemptId) -> Marker {
         task,
         attempt,
         worker: worker(1),
-        files: vec![FileRef { path, length: 10, crc32c: 99 }],
+        files: vec![FileRef { path, length: 10, crc32c: 99, content: None }],
         input_manifest: None,
         records_in: 5,
         records_out: 6,
