@@ -55,7 +55,7 @@ pub(crate) fn write(
     let wrote = FileRef { path: name.clone(), length, crc32c, content: None };
     let found = read_back(&path).map_err(failed)?;
     if found != wrote {
-        return Err(StorageError::Mismatch { path: name, wrote, found }.into());
+        return Err(StorageError::Mismatch { path: name, wrote: wrote.into(), found: found.into() }.into());
     }
     Ok((Some(wrote), n_records))
 }

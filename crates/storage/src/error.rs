@@ -55,9 +55,9 @@ pub enum StorageError {
         /// The object.
         path: String,
         /// What was written.
-        wrote: FileRef,
+        wrote: Box<FileRef>,
         /// What was read.
-        found: FileRef,
+        found: Box<FileRef>,
     },
     /// The store can't be reached or used. A write may or may not have taken effect.
     #[error("storage can't be used for {path}: {source}; check the store and try again")]

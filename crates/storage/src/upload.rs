@@ -62,7 +62,11 @@ impl FileUpload {
         let wrote = FileRef { path, length: self.length, crc32c: self.crc32c, content: None };
         let found = read_back(&self.store, &self.path).await?;
         if found != wrote {
-            return Err(StorageError::Mismatch { path: self.path.to_string(), wrote, found });
+            return Err(StorageError::Mismatch {
+                path: self.path.to_string(),
+                wrote: wrote.into(),
+                found: found.into(),
+            });
         }
         Ok(wrote)
     }
