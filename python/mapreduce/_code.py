@@ -12,31 +12,32 @@ import os
 import pickle
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mapreduce.errors import InvalidTypeError, SerializationError
 
+if TYPE_CHECKING:
+    from mapreduce._inputs import MappedInput
+
 
 def dump(
-    map_func: Callable[..., Any],
+    inputs: Sequence[MappedInput],
     reduce_func: Callable[..., Any],
     combine_func: Callable[..., Any] | None = None,
     partition_func: Callable[..., Any] | None = None,
     *,
     streams: bool = False,
-    arrow: bool = False,
 ) -> bytes:
     """The code object of a job.
 
     Args:
-        map_func: The map function.
+        inputs: The inputs, for their map functions.
         reduce_func: The reduce function.
         combine_func: The combiner, if there is one.
         partition_func: The partitioner, if there is one.
         streams: Whether ``reduce_func`` gets an iterator instead of a list.
-        arrow: Whether ``map_func`` gets tables as Arrow's batches instead of rows.
 
     Raises:
         InvalidTypeError: One of them can't be called.
@@ -44,11 +45,12 @@ def dump(
     """
     import cloudpickle
 
-    functions = {"map": map_func, "combine": combine_func, "reduce": reduce_func, "partition": partition_func}
-    for name, function in functions.items():
-        if name in ("combine", "partition") and function is None:
-            continue
-        name = f"{name}_func"  # noqa: PLW2901
+    several = len(inputs) > 1
+    named = {f"map_func[{n}]" if several else "map_func": one.map_func for n, one in enumerate(inputs)}
+    named["reduce_func"] = reduce_func
+    named |= {} if combine_func is None else {"combine_func": combine_func}
+    named |= {} if partition_func is None else {"partition_func": partition_func}
+    for name, function in named.items():
         if not callable(function):
             raise InvalidTypeError(f"{name} must be a function, not {type(function).__name__}")
         try:
@@ -59,12 +61,18 @@ def dump(
                 "enclosing function) lives in this process only, such as a lock, a connection or an open file: "
                 "make it inside the function"
             ) from error
+    functions = {
+        "map": [one.map_func for one in inputs],
+        "combine": combine_func,
+        "reduce": reduce_func,
+        "partition": partition_func,
+    }
     # Two layers: the path must be set before the functions are unpickled, because that imports their modules.
     code = {
         "sys_path": [os.path.abspath(entry) for entry in sys.path],
-        "linecache": {name: linecache.getlines(name) for name in _source_names(*functions.values())},
+        "linecache": {name: linecache.getlines(name) for name in _source_names(*named.values())},
         "streams": streams,
-        "arrow": arrow,
+        "arrow": [one.arrow for one in inputs],
         "functions": cloudpickle.dumps(functions, protocol=5),
     }
     return pickle.dumps(code, protocol=5)
@@ -74,12 +82,12 @@ def dump(
 class Code:
     """What a code object holds, ready to be called in this process."""
 
-    map: Callable[..., Any]
+    map: list[Callable[..., Any]]
     combine: Callable[..., Any] | None
     reduce: Callable[..., Any]
     partition: Callable[..., Any] | None
     streams: bool
-    arrow: bool
+    arrow: list[bool]
 
 
 def load(pickled: bytes) -> Code:

@@ -73,7 +73,7 @@ class Client:
     def upload(
         self,
         job: str,
-        records: Iterable[Any] | InputFiles | EarlierResult,
+        inputs: Sequence[Iterable[Any] | InputFiles | EarlierResult],
         code: bytes,
         split_records: int | None,
         settings: str,

@@ -169,7 +169,7 @@ impl Executor {
 
     fn map(&self, job: &mut Job, assignment: &Assignment) -> Result<Output, TaskError> {
         let &Assignment { task, attempt, .. } = assignment;
-        let records = Records::of(&job.spec.input, job.spec.job, task.index, &self.resources)?;
+        let records = Records::of(&job.spec.inputs, job.spec.job, task.index, &self.resources)?;
         let mut records = records.ok_or_else(|| not_planned(task))?;
         let mut sink = MapSink::new(&self.resources, partitioner(&job.spec, &job.plan));
         job.code.map(&mut records, &mut sink)?;

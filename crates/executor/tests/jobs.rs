@@ -95,7 +95,7 @@ impl World {
     fn split(records: &[Vec<u8>], size: SplitSize, n_partitions: u32) -> World {
         let runtime = Builder::new_current_thread().build().unwrap();
         let store = open("memory:///").unwrap();
-        let mut writer = SplitWriter::new(size);
+        let mut writer = SplitWriter::new(0, size);
         let mut objects: Vec<_> = records.iter().filter_map(|record| writer.push(record)).collect();
         let (last, splits) = writer.finish();
         objects.extend(last);
@@ -105,7 +105,7 @@ impl World {
             job: JOB,
             user: "ada".to_owned(),
             code: CodeRef::Python { digest: digest.clone() },
-            input: InputDescription::Uploaded { splits },
+            inputs: vec![InputDescription::Uploaded { splits }],
             output: None,
             settings: Settings { n_partitions: Some(n_partitions), ..Settings::default() },
             submitted_at_ms: 0,

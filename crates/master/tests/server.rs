@@ -87,7 +87,7 @@ fn spec(job: JobId, user: &str) -> JobSpec {
         job,
         user: user.into(),
         code: CodeRef::Python { digest: "0".repeat(64) },
-        input: InputDescription::Uploaded { splits: vec![] },
+        inputs: vec![InputDescription::Uploaded { splits: vec![] }],
         output: None,
         settings: Settings::default(),
         submitted_at_ms: 1,

@@ -7,6 +7,7 @@ mod cluster;
 mod executor;
 mod files;
 mod fork;
+mod inputs;
 mod keys;
 mod objects;
 mod raise;

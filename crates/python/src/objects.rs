@@ -41,14 +41,15 @@ pub fn canonical_key<'py>(key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>
 /// What is in a code object.
 #[derive(FromPyObject)]
 pub struct Code<'py> {
-    pub map: Bound<'py, PyAny>,
+    /// One for each input.
+    pub map: Vec<Bound<'py, PyAny>>,
     pub combine: Option<Bound<'py, PyAny>>,
     pub reduce: Bound<'py, PyAny>,
     pub partition: Option<Bound<'py, PyAny>>,
     /// The reduce function wants an iterator of values instead of a list.
     pub streams: bool,
-    /// The map function wants tables as Arrow's batches instead of rows.
-    pub arrow: bool,
+    /// For each input, whether the map function wants tables as Arrow's batches instead of rows.
+    pub arrow: Vec<bool>,
 }
 
 /// Loads a code object.

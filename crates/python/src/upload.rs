@@ -48,18 +48,26 @@ pub fn upload_code(py: Python<'_>, store: &Store, job: JobId, code: &[u8]) -> Py
     Ok((digest, Uploading(uploading)))
 }
 
-/// Encodes and writes the records of a job, `split_records` to a split, or as many as suit. Of a list it takes what
-/// is in it when it is called; an iterator is streamed. Other threads run while it writes, and whenever
+/// Which input of which job records are.
+#[derive(Clone, Copy)]
+pub struct Place {
+    pub job: JobId,
+    pub number: u32,
+    pub is_one_of_several: bool,
+}
+
+/// Encodes and writes the records of an input, `split_records` to a split, or as many as suit. Of a list it takes
+/// what is in it when it is called; an iterator is streamed. Other threads run while it writes, and whenever
 /// `check` is called, which may end it.
 pub fn upload_records(
     storage_url: &str,
-    job: JobId,
+    place: Place,
     data: &Bound<'_, PyAny>,
     split_records: Option<u64>,
-    check: impl Fn() -> PyResult<()>,
+    check: &dyn Fn() -> PyResult<()>,
 ) -> PyResult<Vec<Split>> {
     let py = data.py();
-    let storage = Uploader::open(storage_url, job)?;
+    let storage = Uploader::open(storage_url, place.job)?;
     let data = match data.cast_exact::<PyList>() {
         Ok(list) => list.get_slice(0, list.len()).into_any(),
         Err(_) => data.clone(),
@@ -72,13 +80,13 @@ pub fn upload_records(
         None if known => SplitSize::Known(data.len()? as u64),
         None => SplitSize::Unknown,
     };
-    let mut writer = SplitWriter::new(size);
+    let mut writer = SplitWriter::new(place.number, size);
     let mut encoded = Vec::new();
     let mut checked = Instant::now();
     for (n, record) in data.try_iter()?.enumerate() {
         let record = record?;
         encoded.clear();
-        values::encode(&record, &mut encoded).map_err(|error| unpicklable(py, n, &record, error))?;
+        values::encode(&record, &mut encoded).map_err(|error| unpicklable(place, n, &record, error))?;
         if let Some(object) = writer.push(&encoded) {
             storage.put(py, object)?;
         }
@@ -115,10 +123,11 @@ fn storage_error(error: StoreError) -> PyErr {
     StorageError::new_err(error.to_string())
 }
 
-fn unpicklable(py: Python<'_>, n: usize, record: &Bound<'_, PyAny>, error: PyErr) -> PyErr {
-    let name = objects::type_name(record);
-    let raised =
-        SerializationError::new_err(format!("record {n}, a {name}, can't be pickled: {}", error.value(py)));
+fn unpicklable(place: Place, n: usize, record: &Bound<'_, PyAny>, error: PyErr) -> PyErr {
+    let (py, name) = (record.py(), objects::type_name(record));
+    let of = if place.is_one_of_several { format!(" of data[{}]", place.number) } else { String::new() };
+    let why = format!("record {n}{of}, a {name}, can't be pickled: {}", error.value(py));
+    let raised = SerializationError::new_err(why);
     raised.set_cause(py, Some(error));
     raised
 }

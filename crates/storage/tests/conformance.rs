@@ -175,7 +175,7 @@ async fn listings_are_complete_and_in_order(store: Store) {
 
 async fn splits_are_read_as_they_were_written(store: Store) {
     let records: Vec<String> = (0..1000).map(|n| format!("record {n}")).collect();
-    let mut writer = SplitWriter::new(SplitSize::Unknown);
+    let mut writer = SplitWriter::new(0, SplitSize::Unknown);
     for record in &records {
         if let Some(object) = writer.push(record.as_bytes()) {
             upload(&store, JOB, object).await.unwrap();
@@ -190,7 +190,7 @@ async fn splits_are_read_as_they_were_written(store: Store) {
     }
     assert_eq!(found, records);
 
-    let path = paths::input(JOB, 0);
+    let path = paths::input(JOB, 0, 0);
     let content = store.get(&path).await.unwrap().bytes().await.unwrap();
     let mut flipped = content.to_vec();
     flipped[splits[3].offset as usize + 17] ^= 1;

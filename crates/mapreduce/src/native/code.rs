@@ -104,19 +104,19 @@ where
         sink: &mut MapSink,
         fold: &mut dyn Fold<M::Value>,
     ) -> Result<(), TaskError> {
-        let mut key = Vec::new();
+        let (mut key, input) = (Vec::new(), records.input());
         while let Some(batch) = records.next_batch()? {
             let mut at = 0;
             let mut emit = Emit { sink, fold, key: &mut key, kind: PhantomData };
             let mapped = guard("the mapper", || {
                 while at < batch.len() {
-                    mapper.map(Record::new(&batch, at), &mut emit)?;
+                    mapper.map(Record::new(&batch, at, input), &mut emit)?;
                     at += 1;
                 }
                 Ok(())
             });
             mapped.map_err(|failure| {
-                let record = Record::new(&batch, at);
+                let record = Record::new(&batch, at, input);
                 let shown: String = String::from_utf8_lossy(record.bytes()).chars().take(200).collect();
                 UserFailure { record: Some(format!("{shown:?} ({})", record.position())), ..failure }
             })?;

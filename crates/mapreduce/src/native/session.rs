@@ -65,9 +65,13 @@ pub enum NativeError {
     },
 }
 
-/// What a job reads.
+/// What a job reads: files of one format, or several such inputs.
 #[derive(Debug, Clone)]
-pub struct Input {
+pub struct Input(Vec<Files>);
+
+/// Files of one format.
+#[derive(Debug, Clone)]
+struct Files {
     patterns: Vec<String>,
     format: FileFormat,
     split_bytes: u64,
@@ -77,7 +81,7 @@ impl Input {
     /// Files of any format. Patterns are paths, directories, globs and `file://` URLs.
     pub fn files(format: FileFormat, patterns: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let patterns = patterns.into_iter().map(Into::into).collect();
-        Input { patterns, format, split_bytes: NATIVE_SPLIT_BYTES }
+        Input(vec![Files { patterns, format, split_bytes: NATIVE_SPLIT_BYTES }])
     }
 
     /// Lines of UTF-8.
@@ -85,9 +89,17 @@ impl Input {
         Input::files(FileFormat::Text { invalid: InvalidText::Error }, patterns)
     }
 
+    /// These and others, of any format. The mapper tells them apart by [`Record::input`](super::Record::input),
+    /// which counts them from 0.
+    pub fn and(mut self, others: Input) -> Self {
+        self.0.extend(others.0);
+        self
+    }
+
     /// About how many bytes one map task reads.
-    pub fn split_bytes(self, split_bytes: u64) -> Self {
-        Input { split_bytes: split_bytes.max(1), ..self }
+    pub fn split_bytes(mut self, split_bytes: u64) -> Self {
+        self.0.iter_mut().for_each(|files| files.split_bytes = split_bytes.max(1));
+        self
     }
 }
 
@@ -149,10 +161,13 @@ impl Session {
         Ok(Session { runtime, client, urls, username: username.to_owned(), cluster: None })
     }
 
-    fn describe(&self, input: Input) -> Result<InputDescription, NativeError> {
-        let files = self.runtime.block_on(find(&input.patterns, None))?;
-        let splits = split(&files, &input.format, input.split_bytes);
-        Ok(InputDescription::Files { format: input.format, files, splits })
+    fn describe(&self, input: &Input) -> Result<Vec<InputDescription>, NativeError> {
+        let describe = |wanted: &Files| {
+            let files = self.runtime.block_on(find(&wanted.patterns, None))?;
+            let splits = split(&files, &wanted.format, wanted.split_bytes);
+            Ok(InputDescription::Files { format: wanted.format, files, splits })
+        };
+        input.0.iter().map(describe).collect()
     }
 
     /// Submits a job whose code is `code` and waits for its end.
@@ -164,7 +179,7 @@ impl Session {
         output: Option<Output>,
         settings: Settings,
     ) -> Result<JobId, NativeError> {
-        let input = self.describe(input)?;
+        let inputs = self.describe(&input)?;
         let output = output.map(describe_output).transpose()?;
         self.runtime.block_on(async {
             let job = self.client.reserve().await?;
@@ -174,7 +189,7 @@ impl Session {
             let (user, submitted_at_ms) = (self.username.clone(), SystemClock::default().unix_ms());
             let code = code_ref(digest);
             self.client
-                .submit(&JobSpec { job, user, code, input, output, settings, submitted_at_ms })
+                .submit(&JobSpec { job, user, code, inputs, output, settings, submitted_at_ms })
                 .await?;
             let mut updates = Box::pin(self.client.watch(job));
             while updates.next().await.transpose()?.is_some() {}
@@ -225,10 +240,10 @@ where
     /// The same job with its results in the order of keys over all partitions, about `n_partitions` of them, so that
     /// the files of an output, one behind the other, are sorted. Maps a sample of the input for it, in this process.
     pub fn sorted(self, session: &Session, input: &Input, n_partitions: u32) -> Result<Self, NativeError> {
-        let description = session.describe(input.clone())?;
+        let inputs = session.describe(input)?;
         let mut code = self.code();
         let resources = session.resources();
-        let partitioning = sample(&mut code, &description, JobId(0), n_partitions, &resources)?;
+        let partitioning = sample(&mut code, &inputs, JobId(0), n_partitions, &resources)?;
         let settings = Settings { partitioning, ..self.settings.clone() };
         Ok(self.settings(settings))
     }

@@ -55,11 +55,17 @@ pub trait Reducer: Clone + Send + 'static {
 pub struct Record<'a> {
     batch: &'a Batch,
     index: usize,
+    input: usize,
 }
 
 impl<'a> Record<'a> {
-    pub(super) fn new(batch: &'a Batch, index: usize) -> Self {
-        Record { batch, index }
+    pub(super) fn new(batch: &'a Batch, index: usize, input: usize) -> Self {
+        Record { batch, index, input }
+    }
+
+    /// Which of the job's inputs it is from, counted from 0.
+    pub fn input(self) -> usize {
+        self.input
     }
 
     /// Its bytes: a line without its end, a JSON text, a whole file, so many bytes.
