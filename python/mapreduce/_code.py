@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mapreduce import _broadcast
 from mapreduce.errors import InvalidTypeError, SerializationError
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ def dump(
     partition_func: Callable[..., Any] | None = None,
     *,
     streams: bool = False,
-) -> bytes:
-    """The code object of a job.
+) -> tuple[bytes, dict[str, _broadcast.Broadcast[Any]]]:
+    """The code object of a job, and the broadcasts that it refers to, by digest.
 
     Args:
         inputs: The inputs, for their map functions.
@@ -43,13 +44,34 @@ def dump(
         InvalidTypeError: One of them can't be called.
         SerializationError: One of them can't be pickled.
     """
-    import cloudpickle
-
     several = len(inputs) > 1
     named = {f"map_func[{n}]" if several else "map_func": one.map_func for n, one in enumerate(inputs)}
     named["reduce_func"] = reduce_func
     named |= {} if combine_func is None else {"combine_func": combine_func}
     named |= {} if partition_func is None else {"partition_func": partition_func}
+    functions = {
+        "map": [one.map_func for one in inputs],
+        "combine": combine_func,
+        "reduce": reduce_func,
+        "partition": partition_func,
+    }
+    with _broadcast.collected() as broadcasts:
+        pickled = _dump_functions(named, functions)
+    # Two layers: the path must be set before the functions are unpickled, because that imports their modules.
+    code = {
+        "sys_path": [os.path.abspath(entry) for entry in sys.path],
+        "linecache": {name: linecache.getlines(name) for name in _source_names(*named.values())},
+        "streams": streams,
+        "arrow": [one.arrow for one in inputs],
+        "functions": pickled,
+    }
+    return pickle.dumps(code, protocol=5), broadcasts
+
+
+def _dump_functions(named: dict[str, Any], functions: dict[str, Any]) -> bytes:
+    """All of them in one pickle, after a look at each by its name."""
+    import cloudpickle
+
     for name, function in named.items():
         if not callable(function):
             raise InvalidTypeError(f"{name} must be a function, not {type(function).__name__}")
@@ -61,21 +83,7 @@ def dump(
                 "enclosing function) lives in this process only, such as a lock, a connection or an open file: "
                 "make it inside the function"
             ) from error
-    functions = {
-        "map": [one.map_func for one in inputs],
-        "combine": combine_func,
-        "reduce": reduce_func,
-        "partition": partition_func,
-    }
-    # Two layers: the path must be set before the functions are unpickled, because that imports their modules.
-    code = {
-        "sys_path": [os.path.abspath(entry) for entry in sys.path],
-        "linecache": {name: linecache.getlines(name) for name in _source_names(*named.values())},
-        "streams": streams,
-        "arrow": [one.arrow for one in inputs],
-        "functions": cloudpickle.dumps(functions, protocol=5),
-    }
-    return pickle.dumps(code, protocol=5)
+    return cloudpickle.dumps(functions, protocol=5)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -90,8 +98,9 @@ class Code:
     arrow: list[bool]
 
 
-def load(pickled: bytes) -> Code:
-    """Loads a code object."""
+def load(pickled: bytes, open_side_input: Callable[[str], int]) -> Code:
+    """Loads a code object; its broadcasts will be opened with ``open_side_input``."""
+    _broadcast.serve(open_side_input)
     code = pickle.loads(pickled)
     sys.path.extend(entry for entry in code["sys_path"] if entry not in sys.path)
     for name, lines in code["linecache"].items():

@@ -151,14 +151,15 @@ def test_tracebacks_show_only_the_users_lines(tmp_path):
             def map_func(records):
                 return [(helper(record), 1) for record in records]
 
-            open("code", "wb").write(_code.dump(_inputs.of([], map_func), sum))
+            code, _broadcasts = _code.dump(_inputs.of([], map_func), sum)
+            open("code", "wb").write(code)
         """)
     )
     subprocess.run([sys.executable, script.name], cwd=tmp_path, check=True)
     script.unlink()
     loader = textwrap.dedent("""
         from mapreduce import _code, _failures
-        map_func = _code.load(open("code", "rb").read()).map[0]
+        map_func = _code.load(open("code", "rb").read(), lambda name: 1 / 0).map[0]
         try:
             map_func([1])
         except Exception as error:

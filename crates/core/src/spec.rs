@@ -1,5 +1,7 @@
 //! What a user asks for: the job specification, written once by its submission.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Compression, FileFormat, FileRange, InputFile, JobId, Persisted, Split};
@@ -16,6 +18,9 @@ pub struct JobSpec {
     /// The data: one input, or several, each with a map function of its own. Map tasks are numbered from split to
     /// split and from input to input.
     pub inputs: Vec<InputDescription>,
+    /// What the functions read beside their records: by name the BLAKE3 of the content, hexadecimal, whose object is
+    /// `side/<digest>`. What Python broadcasts has its digest for a name.
+    pub side_inputs: BTreeMap<String, String>,
     /// Where the results go; none: to the client.
     pub output: Option<OutputDescription>,
     /// How to run it.
@@ -210,12 +215,13 @@ mod tests {
         ]
     }
 
-    fn spec(inputs: Vec<InputDescription>) -> JobSpec {
+    fn spec(inputs: Vec<InputDescription>, side_inputs: BTreeMap<String, String>) -> JobSpec {
         JobSpec {
             job: JobId(7),
             user: "ada".to_owned(),
             code: CodeRef::Python { digest: "ab12".to_owned() },
             inputs,
+            side_inputs,
             output: None,
             settings: Settings::default(),
             submitted_at_ms: 1,
@@ -224,8 +230,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn round_trip(inputs in prop::collection::vec(input(), 0..4)) {
-            let spec = spec(inputs);
+        fn round_trip(
+            inputs in prop::collection::vec(input(), 0..4),
+            side_inputs in prop::collection::btree_map(".{0,9}", "[0-9a-f]{64}", 0..3),
+        ) {
+            let spec = spec(inputs, side_inputs);
             prop_assert_eq!(JobSpec::decode(&spec.encode()), Ok(spec));
         }
 
@@ -235,7 +244,7 @@ mod tests {
                 .zip(&inputs)
                 .flat_map(|(input, description)| (0..description.n_splits() as u32).map(move |n| (input, n)))
                 .collect();
-            let plan = Plan::new(&spec(inputs.clone()));
+            let plan = Plan::new(&spec(inputs.clone(), BTreeMap::new()));
             prop_assert_eq!(plan.n_splits as usize, all.len());
             let located = (0..plan.n_splits).map_while(|index| InputDescription::locate(&inputs, index));
             prop_assert_eq!(located.collect::<Vec<_>>(), all);

@@ -25,6 +25,7 @@ fn spec(job: JobId) -> JobSpec {
         user: "admin".into(),
         code: CodeRef::Python { digest: "00".into() },
         inputs: vec![InputDescription::Uploaded { splits: vec![split] }],
+        side_inputs: Default::default(),
         output: None,
         settings: Settings::default(),
         submitted_at_ms: 1,

@@ -88,6 +88,7 @@ fn spec(job: JobId, user: &str) -> JobSpec {
         user: user.into(),
         code: CodeRef::Python { digest: "0".repeat(64) },
         inputs: vec![InputDescription::Uploaded { splits: vec![] }],
+        side_inputs: Default::default(),
         output: None,
         settings: Settings::default(),
         submitted_at_ms: 1,

@@ -1,16 +1,19 @@
 //! A cluster's client, as Python holds it: jobs, and looks at what the cluster is doing.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, iter, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use futures::StreamExt;
 use mapreduce::{ClientError, JobOutcome, monitor};
 use mapreduce_coordination::records::{self, Member};
 use mapreduce_core::{
     Clock, CodeRef, JobId, JobPhase, JobSpec, Persisted, Progress, Role, Settings, SystemClock,
 };
+use mapreduce_storage::paths;
 use pyo3::{
     exceptions::PyValueError,
     prelude::*,
+    pybacked::PyBackedBytes,
     types::{PyBytes, PyList},
 };
 use serde::Serialize;
@@ -21,7 +24,8 @@ use crate::{
     inputs::{describe, sampled},
     raise::{CancelledError, StorageError, client_error, invalid},
     results::{self, ResultIterator},
-    upload::upload_code,
+    side_inputs::digest,
+    upload::Uploading,
 };
 
 /// A client of a cluster.
@@ -53,15 +57,16 @@ impl Client {
         Ok(live.run(py, in_time, client_error)?.map(|job| job.to_string()))
     }
 
-    /// Uploads a job's code and those of its inputs that are records; answers its specification, ready to be
-    /// submitted. `is_cancelled` is asked now and then whether to stop.
+    /// Uploads a job's code, its side inputs by their digests, and those of its inputs that are records; answers its
+    /// specification, ready to be submitted. `is_cancelled` is asked now and then whether to stop.
     #[expect(clippy::too_many_arguments, reason = "they are the arguments of one Python call")]
     fn upload<'py>(
         &self,
         py: Python<'py>,
         job: &str,
         inputs: Vec<Bound<'py, PyAny>>,
-        code: &[u8],
+        code: PyBackedBytes,
+        side_inputs: BTreeMap<String, PyBackedBytes>,
         split_records: Option<u64>,
         settings: &str,
         output: Option<&str>,
@@ -71,10 +76,16 @@ impl Client {
         let live = self.live.require()?;
         let job = job_id(job)?;
         let settings: Settings = serde_json::from_str(settings).map_err(not_ours)?;
-        let pickled = code;
         let made = py.detach(|| mapreduce_storage::make_job_dirs(&live.urls.storage, job));
         made.map_err(|e| StorageError::new_err(e.to_string()))?;
-        let (digest, uploaded) = upload_code(py, live.client.store(), job, code)?;
+        let digest = digest(&code);
+        // Python's own bytes, not copied.
+        let side = |(digest, content): (&String, &PyBackedBytes)| {
+            (paths::side_input(job, digest), Bytes::from_owner(content.clone_ref(py)))
+        };
+        let objects = iter::once((paths::code(job, &digest), Bytes::from_owner(code.clone_ref(py))));
+        let uploading =
+            Uploading::begin(py, live.client.store(), objects.chain(side_inputs.iter().map(side)))?;
         let described = describe(py, live, job, &inputs, split_records, &|| {
             live.check_open()?;
             if is_cancelled.call0()?.is_truthy()? {
@@ -83,7 +94,7 @@ impl Client {
             Ok(())
         });
         // In any case: what is still under way would appear after the job was discarded.
-        let uploaded = uploaded.wait(py);
+        let uploaded = uploading.wait(py);
         let inputs = described?;
         uploaded?;
         let mut spec = JobSpec {
@@ -91,12 +102,13 @@ impl Client {
             user: live.username.clone(),
             code: CodeRef::Python { digest },
             inputs,
+            side_inputs: side_inputs.into_keys().map(|digest| (digest.clone(), digest)).collect(),
             output: output.map(serde_json::from_str).transpose().map_err(not_ours)?,
             settings,
             submitted_at_ms: SystemClock::default().unix_ms(),
         };
         if sort {
-            spec.settings.partitioning = sampled(&spec, pickled, &live.urls.storage)?;
+            spec.settings.partitioning = sampled(&spec, &code, &live.urls.storage)?;
         }
         Ok(PyBytes::new(py, &spec.encode()))
     }

@@ -1,7 +1,7 @@
 //! What a job reads: one input, or several, each of which is files, an earlier job's result or records.
 
 use mapreduce_core::{InputDescription, JobId, JobSpec, Partitioning, Plan};
-use mapreduce_executor::{TaskError, map::sample};
+use mapreduce_executor::{SideInputs, TaskError, map::sample};
 use mapreduce_storage::{paths, read};
 use pyo3::prelude::*;
 
@@ -59,7 +59,7 @@ fn result_of(py: Python<'_>, live: &Live, job: &str) -> PyResult<InputDescriptio
 pub fn sampled(spec: &JobSpec, code: &[u8], storage_url: &str) -> PyResult<Partitioning> {
     let resources = results::resources(storage_url)?;
     let n_partitions = Plan::new(spec).n_partitions;
-    let sampled = PythonCode::load(spec, code)
+    let sampled = PythonCode::load(spec, code, &SideInputs::new(spec, &resources))
         .map_err(TaskError::from)
         .and_then(|mut code| sample(code.as_mut(), &spec.inputs, spec.job, n_partitions, &resources));
     sampled.map_err(|e| invalid(format!("the keys can't be sampled, as sort=True wants: {e}")))

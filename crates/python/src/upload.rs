@@ -1,15 +1,18 @@
-//! The client's side of a job's data: records and code go to storage before the job is submitted.
+//! The client's side of a job's data: records, code and side inputs go to storage before the job is submitted.
 
 use std::{
     num::NonZeroU64,
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
+use futures::future::join_all;
 use mapreduce_core::{JobId, Split};
 use mapreduce_storage::{
-    FileRef, StorageError as StoreError, Store, open, paths, put_file,
+    FileRef, StorageError as StoreError, Store, open, put_file,
     splits::{self, FullObject, SplitSize, SplitWriter},
 };
+use object_store::path::Path;
 use pyo3::{
     prelude::*,
     types::{PyList, PyTuple},
@@ -28,24 +31,32 @@ use crate::{
 /// How often an upload makes way for other threads.
 const CHECK_EVERY: Duration = Duration::from_millis(5);
 
-/// An upload that goes on by itself.
-pub struct Uploading(JoinHandle<Result<FileRef, StoreError>>);
+/// Uploads that go on by themselves.
+pub struct Uploading(Vec<JoinHandle<Result<FileRef, StoreError>>>);
 
 impl Uploading {
-    /// Returns when what is uploaded is durable.
+    /// Begins to write objects.
+    pub fn begin(
+        py: Python<'_>,
+        store: &Store,
+        objects: impl IntoIterator<Item = (Path, Bytes)>,
+    ) -> PyResult<Uploading> {
+        let runtime = runtime(py)?;
+        let begin = |(path, bytes)| {
+            let store = store.clone();
+            runtime.spawn(async move { put_file(&store, &path, bytes).await })
+        };
+        Ok(Uploading(objects.into_iter().map(begin).collect()))
+    }
+
+    /// Returns when nothing is under way any more: what is uploaded is durable, or could not be written.
     pub fn wait(self, py: Python<'_>) -> PyResult<()> {
-        let uploaded = block_on(py, || self.0)?;
-        uploaded.map_err(|e| StorageError::new_err(e.to_string()))?.map_err(storage_error)?;
+        let ended = block_on(py, || join_all(self.0))?;
+        for uploaded in ended {
+            uploaded.map_err(|e| StorageError::new_err(e.to_string()))?.map_err(storage_error)?;
+        }
         Ok(())
     }
-}
-
-/// Begins to write the pickled functions of a job. Answers their digest.
-pub fn upload_code(py: Python<'_>, store: &Store, job: JobId, code: &[u8]) -> PyResult<(String, Uploading)> {
-    let digest = blake3::hash(code).to_hex().to_string();
-    let (store, path, bytes) = (store.clone(), paths::code(job, &digest), code.to_vec().into());
-    let uploading = runtime(py)?.spawn(async move { put_file(&store, &path, bytes).await });
-    Ok((digest, Uploading(uploading)))
 }
 
 /// Which input of which job records are.

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, ops::Range};
 
 use mapreduce_core::{FailureKind, FileFormat, JobSpec};
 use mapreduce_executor::{
-    Group, Records, Runs, TaskError, UserCode, UserFailure, Values,
+    Group, Records, Runs, SideInputs, TaskError, UserCode, UserFailure, Values,
     map::{MapSink, Partitioner},
     reduce::Merge,
 };
@@ -54,11 +54,15 @@ struct PythonInput {
 
 impl PythonCode {
     /// Loads a job's code object.
-    pub fn load(spec: &JobSpec, code: &[u8]) -> Result<Box<dyn UserCode>, UserFailure> {
+    pub fn load(
+        spec: &JobSpec,
+        code: &[u8],
+        side_inputs: &SideInputs,
+    ) -> Result<Box<dyn UserCode>, UserFailure> {
         let batch_size = spec.settings.batch_size.map_or(BATCH_SIZE, |size| size.max(1) as usize);
         Python::attach(|py| {
-            let Code { map, combine, reduce, partition, streams, arrow } = objects::load_code(py, code)
-                .map_err(|error| {
+            let Code { map, combine, reduce, partition, streams, arrow } =
+                objects::load_code(py, code, side_inputs).map_err(|error| {
                     let advice =
                         "the functions can't be loaded where the tasks run; are all modules installed there?";
                     failure::raised(py, &error, FailureKind::BadCode, advice)

@@ -3,6 +3,7 @@
 //! ```text
 //! jobs/job_7/spec  plan  result
 //!            input/<input>.<n>                         code/<digest>
+//!            side/<digest>
 //!            attempts/<stage>/<task>.<attempt>         failures/<stage>/<task>/<attempt>
 //!            commits/<stage>/<task>                    manifest/<stage>
 //!            history/<epoch>-<sequence>
@@ -57,6 +58,11 @@ pub(crate) fn input_name(input: u32, n: u32) -> String {
 /// The user's functions; `digest` is the object's own.
 pub fn code(job: JobId, digest: &str) -> Path {
     in_job(job, &format!("code/{digest}"))
+}
+
+/// What the user's functions read beside their records; `digest` is the object's own.
+pub fn side_input(job: JobId, digest: &str) -> Path {
+    in_job(job, &format!("side/{digest}"))
 }
 
 /// What one attempt writes.
@@ -134,6 +140,7 @@ mod tests {
             spec(job),
             input(job, 0, 3),
             code(job, "ab12"),
+            side_input(job, "cd34"),
             attempt_output(job, task, attempt),
             marker(job, task),
             failure(job, task, attempt),
@@ -149,6 +156,7 @@ mod tests {
             "spec",
             "input/0.3",
             "code/ab12",
+            "side/cd34",
             "attempts/map/12.2-1",
             "commits/map/12",
             "failures/map/12/2-1",

@@ -186,7 +186,8 @@ class LocalCluster:
                 depend on the key alone.
             n_partitions: Reduce tasks; None for a number that suits the size of the data.
             batch_size: Records in one call of ``map_func``; None for a number that suits the cache.
-            split_records: Records in one map task, where ``data`` is records; None for a size that takes about a second or less.
+            split_records: Records in one map task, where ``data`` is records; None for a size that takes about a
+                second or less.
             max_attempts: How often one task may fail by its own doing before the job fails. A worker that was
                 taken away does not count.
             retry_exceptions: Whether a task whose function raised is tried again, within ``max_attempts``.
@@ -226,12 +227,20 @@ class LocalCluster:
         if values is not None:
             _arguments.one_of("values", values, ("list", "iterator"))
         streams = _code.wants_iterator(reduce_func) if values is None else values == "iterator"
-        code = _code.dump(inputs, reduce_func, combine_func, partition_func, streams=streams)
+        code, broadcasts = _code.dump(inputs, reduce_func, combine_func, partition_func, streams=streams)
         self._client.check_process()
 
         def upload(job_id: str, is_cancelled: Callable[[], bool]) -> bytes:
             return self._client.upload(
-                job_id, [one.data for one in inputs], code, split_records, json.dumps(settings), place, sort, is_cancelled
+                job_id,
+                [one.data for one in inputs],
+                code,
+                {digest: broadcast._pickled for digest, broadcast in broadcasts.items()},
+                split_records,
+                json.dumps(settings),
+                place,
+                sort,
+                is_cancelled,
             )
 
         job_id = self._client.reserve_within(_PATIENCE_S)

@@ -13,7 +13,7 @@ use mapreduce_formats::encode_csv_row;
 use mapreduce_storage::StorageError;
 
 use super::{
-    Combiner, Datum, Emit, Mapper, Record, Reducer, Results, UserError, Values,
+    Combiner, Context, Datum, Emit, Mapper, Record, Reducer, Results, UserError, Values,
     fold::{Combined, Fold, Plain},
 };
 
@@ -22,6 +22,22 @@ pub(super) struct NativeCode<M, C, R> {
     pub(super) mapper: M,
     pub(super) combiner: Option<C>,
     pub(super) reducer: R,
+}
+
+impl<M, C, R> NativeCode<M, C, R>
+where
+    M: Mapper,
+    C: Combiner<M::Value>,
+    R: Reducer<Key = M::Key, Value = M::Value>,
+{
+    /// Has every part prepare for the job.
+    pub(super) fn start(&mut self, context: &Context<'_>) -> Result<(), UserFailure> {
+        guard("the mapper's start", || self.mapper.start(context))?;
+        guard("the reducer's start", || self.reducer.start(context))?;
+        self.combiner
+            .as_mut()
+            .map_or(Ok(()), |combiner| guard("the combiner's start", || combiner.start(context)))
+    }
 }
 
 impl<M, C, R> UserCode for NativeCode<M, C, R>
