@@ -16,6 +16,7 @@ Example:
 from typing import TYPE_CHECKING, Any
 
 from mapreduce import counters
+from mapreduce._broadcast import Broadcast, broadcast
 from mapreduce.authentication.auth import Auth
 from mapreduce.cluster.local_cluster import LocalCluster
 from mapreduce.errors import (
@@ -59,6 +60,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Auth",
     "AuthenticationError",
+    "Broadcast",
     "ClusterError",
     "ExecutorDiedError",
     "Input",
@@ -78,6 +80,7 @@ __all__ = [
     "SerializationError",
     "StorageError",
     "UserCodeError",
+    "broadcast",
     "counters",
     "read_csv",
     "read_files",

@@ -12,43 +12,67 @@ import os
 import pickle
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from mapreduce import _broadcast
 from mapreduce.errors import InvalidTypeError, SerializationError
+
+if TYPE_CHECKING:
+    from mapreduce._inputs import MappedInput
 
 
 def dump(
-    map_func: Callable[..., Any],
+    inputs: Sequence[MappedInput],
     reduce_func: Callable[..., Any],
     combine_func: Callable[..., Any] | None = None,
     partition_func: Callable[..., Any] | None = None,
     *,
     streams: bool = False,
-    arrow: bool = False,
-) -> bytes:
-    """The code object of a job.
+) -> tuple[bytes, dict[str, _broadcast.Broadcast[Any]]]:
+    """The code object of a job, and the broadcasts that it refers to, by digest.
 
     Args:
-        map_func: The map function.
+        inputs: The inputs, for their map functions.
         reduce_func: The reduce function.
         combine_func: The combiner, if there is one.
         partition_func: The partitioner, if there is one.
         streams: Whether ``reduce_func`` gets an iterator instead of a list.
-        arrow: Whether ``map_func`` gets tables as Arrow's batches instead of rows.
 
     Raises:
         InvalidTypeError: One of them can't be called.
         SerializationError: One of them can't be pickled.
     """
+    several = len(inputs) > 1
+    named = {f"map_func[{n}]" if several else "map_func": one.map_func for n, one in enumerate(inputs)}
+    named["reduce_func"] = reduce_func
+    named |= {} if combine_func is None else {"combine_func": combine_func}
+    named |= {} if partition_func is None else {"partition_func": partition_func}
+    functions = {
+        "map": [one.map_func for one in inputs],
+        "combine": combine_func,
+        "reduce": reduce_func,
+        "partition": partition_func,
+    }
+    with _broadcast.collected() as broadcasts:
+        pickled = _dump_functions(named, functions)
+    # Two layers: the path must be set before the functions are unpickled, because that imports their modules.
+    code = {
+        "sys_path": [os.path.abspath(entry) for entry in sys.path],
+        "linecache": {name: linecache.getlines(name) for name in _source_names(*named.values())},
+        "streams": streams,
+        "arrow": [one.arrow for one in inputs],
+        "functions": pickled,
+    }
+    return pickle.dumps(code, protocol=5), broadcasts
+
+
+def _dump_functions(named: dict[str, Any], functions: dict[str, Any]) -> bytes:
+    """All of them in one pickle, after a look at each by its name."""
     import cloudpickle
 
-    functions = {"map": map_func, "combine": combine_func, "reduce": reduce_func, "partition": partition_func}
-    for name, function in functions.items():
-        if name in ("combine", "partition") and function is None:
-            continue
-        name = f"{name}_func"  # noqa: PLW2901
+    for name, function in named.items():
         if not callable(function):
             raise InvalidTypeError(f"{name} must be a function, not {type(function).__name__}")
         try:
@@ -59,31 +83,24 @@ def dump(
                 "enclosing function) lives in this process only, such as a lock, a connection or an open file: "
                 "make it inside the function"
             ) from error
-    # Two layers: the path must be set before the functions are unpickled, because that imports their modules.
-    code = {
-        "sys_path": [os.path.abspath(entry) for entry in sys.path],
-        "linecache": {name: linecache.getlines(name) for name in _source_names(*functions.values())},
-        "streams": streams,
-        "arrow": arrow,
-        "functions": cloudpickle.dumps(functions, protocol=5),
-    }
-    return pickle.dumps(code, protocol=5)
+    return cloudpickle.dumps(functions, protocol=5)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
 class Code:
     """What a code object holds, ready to be called in this process."""
 
-    map: Callable[..., Any]
+    map: list[Callable[..., Any]]
     combine: Callable[..., Any] | None
     reduce: Callable[..., Any]
     partition: Callable[..., Any] | None
     streams: bool
-    arrow: bool
+    arrow: list[bool]
 
 
-def load(pickled: bytes) -> Code:
-    """Loads a code object."""
+def load(pickled: bytes, open_side_input: Callable[[str], int]) -> Code:
+    """Loads a code object; its broadcasts will be opened with ``open_side_input``."""
+    _broadcast.serve(open_side_input)
     code = pickle.loads(pickled)
     sys.path.extend(entry for entry in code["sys_path"] if entry not in sys.path)
     for name, lines in code["linecache"].items():

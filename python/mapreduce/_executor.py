@@ -20,7 +20,7 @@ import traceback
 
 import cloudpickle  # noqa: F401
 
-from mapreduce import _code, _failures, _keys, _native, _pickle  # noqa: F401
+from mapreduce import _broadcast, _code, _failures, _keys, _native, _pickle  # noqa: F401
 
 
 def main() -> None:

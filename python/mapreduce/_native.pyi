@@ -24,6 +24,7 @@ def _encode_key(key: object) -> tuple[bytes, bytes]: ...
 def _decode_key(encoded: bytes, hint: bytes) -> Any: ...
 def _encode_value(value: object) -> bytes: ...
 def _decode_value(encoded: bytes) -> Any: ...
+def digest(content: bytes) -> str: ...
 
 class InputFiles:
     """The files that a job reads, as they are now; the format and the compression are JSON."""
@@ -73,8 +74,9 @@ class Client:
     def upload(
         self,
         job: str,
-        records: Iterable[Any] | InputFiles | EarlierResult,
+        inputs: Sequence[Iterable[Any] | InputFiles | EarlierResult],
         code: bytes,
+        side_inputs: dict[str, bytes],
         split_records: int | None,
         settings: str,
         output: str | None,

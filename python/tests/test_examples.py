@@ -13,7 +13,7 @@ SHOWS = {
     "tf_idf.py": "bread  yeast",
     "distributed_sort.py": "sorted -",
     "pagerank.py": "page   0  0.",
-    "join.py": "Ada ordered tea",
+    "join.py": "left_outer\n  Ada ordered tea",
 }
 
 
@@ -37,6 +37,20 @@ def test_pagerank_gives_what_a_loop_gives(environment):
     best = sorted(((rank, page) for page, rank in ranks.items()), reverse=True)[:10]
     lines = run_python(EXAMPLES / "pagerank.py", env=environment).splitlines()
     assert lines == [f"page {page:3}  {rank:.4f}" for rank, page in best]
+
+
+def test_the_joins_give_what_loops_give(cluster, tmp_path):
+    import join
+
+    inner, outer = [], []
+    for number, name in join.CUSTOMERS:
+        items = [order["item"] for order in join.ORDERS if order["from"] == number]
+        inner += [(name, item) for item in items]
+        outer += [(name, item) for item in items or [None]]
+    join.write_files(tmp_path)
+    assert join.join(cluster, tmp_path, join.inner) == inner
+    assert join.join(cluster, tmp_path, join.left_outer) == outer
+    assert (len(inner), len(outer)) == (3, 5)
 
 
 def test_every_example_is_run():

@@ -143,7 +143,7 @@ def test_tracebacks_show_only_the_users_lines(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         textwrap.dedent("""
-            from mapreduce import _code
+            from mapreduce import _code, _inputs
 
             def helper(record):
                 return record / 0  # the line to see
@@ -151,14 +151,15 @@ def test_tracebacks_show_only_the_users_lines(tmp_path):
             def map_func(records):
                 return [(helper(record), 1) for record in records]
 
-            open("code", "wb").write(_code.dump(map_func, sum))
+            code, _broadcasts = _code.dump(_inputs.of([], map_func), sum)
+            open("code", "wb").write(code)
         """)
     )
     subprocess.run([sys.executable, script.name], cwd=tmp_path, check=True)
     script.unlink()
     loader = textwrap.dedent("""
         from mapreduce import _code, _failures
-        map_func = _code.load(open("code", "rb").read()).map
+        map_func = _code.load(open("code", "rb").read(), lambda name: 1 / 0).map[0]
         try:
             map_func([1])
         except Exception as error:

@@ -21,14 +21,14 @@ pub struct Split {
     pub length: u64,
     /// How many records it holds.
     pub records: u64,
-    /// The number of its first record in the whole input, from 0.
+    /// The number of its first record in its input, from 0.
     pub first_record: u64,
 }
 
 /// The tasks of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
-    /// Map tasks: one a split of the input, in its order.
+    /// Map tasks: one a split of each input, in their order.
     pub n_splits: u32,
     /// Reduce tasks.
     pub n_partitions: u32,
@@ -42,7 +42,7 @@ impl Persisted for Plan {
 impl Plan {
     /// The plan that follows from `spec`.
     pub fn new(spec: &JobSpec) -> Plan {
-        let n_splits = u32::try_from(spec.input.n_splits()).unwrap_or(u32::MAX);
+        let n_splits = u32::try_from(spec.n_splits()).unwrap_or(u32::MAX);
         let unasked = (n_splits / SPLITS_PER_PARTITION).clamp(1, PARTITIONS_MAX);
         let n_partitions = match &spec.settings.partitioning {
             Partitioning::Hash => spec.settings.n_partitions.unwrap_or(unasked),

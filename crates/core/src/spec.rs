@@ -1,5 +1,7 @@
 //! What a user asks for: the job specification, written once by its submission.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Compression, FileFormat, FileRange, InputFile, JobId, Persisted, Split};
@@ -13,8 +15,12 @@ pub struct JobSpec {
     pub user: String,
     /// The user's functions.
     pub code: CodeRef,
-    /// The data.
-    pub input: InputDescription,
+    /// The data: one input, or several, each with a map function of its own. Map tasks are numbered from split to
+    /// split and from input to input.
+    pub inputs: Vec<InputDescription>,
+    /// What the functions read beside their records: by name the BLAKE3 of the content, hexadecimal, whose object is
+    /// `side/<digest>`. What Python broadcasts has its digest for a name.
+    pub side_inputs: BTreeMap<String, String>,
     /// Where the results go; none: to the client.
     pub output: Option<OutputDescription>,
     /// How to run it.
@@ -23,9 +29,16 @@ pub struct JobSpec {
     pub submitted_at_ms: u64,
 }
 
+impl JobSpec {
+    /// How many map tasks there are.
+    pub fn n_splits(&self) -> usize {
+        self.inputs.iter().map(InputDescription::n_splits).sum()
+    }
+}
+
 impl Persisted for JobSpec {
     const KIND: &'static str = "spec";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 }
 
 /// The user's functions, below `code/` of the job.
@@ -67,7 +80,7 @@ impl CodeRef {
     }
 }
 
-/// Where the data is.
+/// Where the data of one input is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum InputDescription {
@@ -95,13 +108,26 @@ pub enum InputDescription {
 }
 
 impl InputDescription {
-    /// How many map tasks there are.
+    /// How many map tasks read it.
     pub fn n_splits(&self) -> usize {
         match self {
             InputDescription::Uploaded { splits } => splits.len(),
             InputDescription::Files { splits, .. } => splits.len(),
             InputDescription::Result { n_partitions, .. } => *n_partitions as usize,
         }
+    }
+
+    /// Which of `inputs` the map task `index` reads, and which of its splits; none if there is no such task.
+    pub fn locate(inputs: &[InputDescription], index: u32) -> Option<(usize, u32)> {
+        let mut split = index as usize;
+        for (input, description) in inputs.iter().enumerate() {
+            match split.checked_sub(description.n_splits()) {
+                Some(after) => split = after,
+                // No more than `index`, which has 32 bits.
+                None => return Some((input, split as u32)),
+            }
+        }
+        None
     }
 }
 
@@ -162,6 +188,68 @@ impl Default for Settings {
             retry_exceptions: false,
             batch_size: None,
             task_timeout_ms: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Plan;
+
+    fn input() -> impl Strategy<Value = InputDescription> {
+        let split =
+            |n| Split { object: format!("input/0.{n}"), offset: n, length: 1, records: 1, first_record: n };
+        let range = |n| vec![FileRange { file: 0, offset: n, length: 1 }];
+        prop_oneof![
+            (0..5u64).prop_map(move |n| InputDescription::Uploaded { splits: (0..n).map(split).collect() }),
+            (0..5u64).prop_map(move |n| InputDescription::Files {
+                format: FileFormat::JsonLines,
+                files: Vec::new(),
+                splits: (0..n).map(range).collect(),
+            }),
+            (any::<u64>(), 0..5u32)
+                .prop_map(|(of, n_partitions)| InputDescription::Result { of: JobId(of), n_partitions }),
+        ]
+    }
+
+    fn spec(inputs: Vec<InputDescription>, side_inputs: BTreeMap<String, String>) -> JobSpec {
+        JobSpec {
+            job: JobId(7),
+            user: "ada".to_owned(),
+            code: CodeRef::Python { digest: "ab12".to_owned() },
+            inputs,
+            side_inputs,
+            output: None,
+            settings: Settings::default(),
+            submitted_at_ms: 1,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(
+            inputs in prop::collection::vec(input(), 0..4),
+            side_inputs in prop::collection::btree_map(".{0,9}", "[0-9a-f]{64}", 0..3),
+        ) {
+            let spec = spec(inputs, side_inputs);
+            prop_assert_eq!(JobSpec::decode(&spec.encode()), Ok(spec));
+        }
+
+        #[test]
+        fn every_split_of_every_input_is_one_map_task(inputs in prop::collection::vec(input(), 0..5)) {
+            let all: Vec<(usize, u32)> = (0..)
+                .zip(&inputs)
+                .flat_map(|(input, description)| (0..description.n_splits() as u32).map(move |n| (input, n)))
+                .collect();
+            let plan = Plan::new(&spec(inputs.clone(), BTreeMap::new()));
+            prop_assert_eq!(plan.n_splits as usize, all.len());
+            let located = (0..plan.n_splits).map_while(|index| InputDescription::locate(&inputs, index));
+            prop_assert_eq!(located.collect::<Vec<_>>(), all);
+            prop_assert_eq!(InputDescription::locate(&inputs, plan.n_splits), None);
+            prop_assert_eq!(InputDescription::locate(&inputs, u32::MAX), None);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The records of one split, wherever they are.
+//! The records of one split, of whichever input, wherever they are.
 
 use std::{ops::Range, sync::Arc};
 
@@ -11,6 +11,7 @@ use crate::{Resources, TaskError, results, shuffle::Entries, varint};
 /// The records of one split, in order, a batch at a time.
 pub struct Records {
     source: Source,
+    input: usize,
     n_records: u64,
     /// Batches that may still come.
     batches_left: u64,
@@ -23,14 +24,15 @@ enum Source {
 }
 
 impl Records {
-    /// Those of the `index`th split of `input`; none if there is no such split.
+    /// Those that the map task `index` reads; none if there is no such task.
     pub(crate) fn of(
-        input: &InputDescription,
+        inputs: &[InputDescription],
         job: JobId,
         index: u32,
         resources: &Resources,
     ) -> Result<Option<Records>, TaskError> {
-        let source = match input {
+        let Some((input, index)) = InputDescription::locate(inputs, index) else { return Ok(None) };
+        let source = match &inputs[input] {
             InputDescription::Uploaded { splits } => {
                 let Some(split) = splits.get(index as usize) else { return Ok(None) };
                 let records = resources.wait(read_split(&resources.store, job, split))?;
@@ -50,7 +52,7 @@ impl Records {
                 Source::Result(entries, 0)
             }
         };
-        Ok(Some(Records { source, n_records: 0, batches_left: u64::MAX }))
+        Ok(Some(Records { source, input, n_records: 0, batches_left: u64::MAX }))
     }
 
     /// The next records; none after the last.
@@ -71,6 +73,11 @@ impl Records {
     /// Lets only one more batch come.
     pub(crate) fn end_after_batch(&mut self) {
         self.batches_left = 1;
+    }
+
+    /// Which of the job's inputs they are from, counted from 0.
+    pub fn input(&self) -> usize {
+        self.input
     }
 
     /// How many have come so far.

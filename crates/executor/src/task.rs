@@ -14,7 +14,7 @@ use mapreduce_storage::{
 use object_store::path::Path;
 
 use crate::{
-    Records, Resources, TaskError, UserCode, UserFailure,
+    Records, Resources, SideInputs, TaskError, UserCode, UserFailure,
     map::{MapSink, Partitioner},
     output,
     reduce::{Merge, fan_in},
@@ -47,7 +47,7 @@ pub enum Outcome {
 }
 
 /// Makes user code of the bytes of a job's code object.
-pub type Load = dyn FnMut(&JobSpec, &[u8]) -> Result<Box<dyn UserCode>, UserFailure>;
+pub type Load = dyn FnMut(&JobSpec, &[u8], &SideInputs) -> Result<Box<dyn UserCode>, UserFailure>;
 
 /// Runs attempts, one after another. What it read of a job serves the job's next task, too.
 pub struct Executor {
@@ -61,6 +61,7 @@ struct Job {
     spec: JobSpec,
     plan: Plan,
     code: Box<dyn UserCode>,
+    side_inputs: SideInputs,
     /// Once a reduce task has asked for it.
     maps: Option<Maps>,
 }
@@ -112,6 +113,7 @@ impl Executor {
             Stage::Reduce => self.reduce(&mut opened, assignment),
         };
         let counters = opened.code.take_counters();
+        let output = opened.side_inputs.take_failure().map_or(output, Err);
         self.job = Some(opened);
         let output = output?;
         let marker = Marker {
@@ -163,13 +165,15 @@ impl Executor {
             }
             Ok((spec, plan, code))
         })?;
-        let code = (self.load)(&spec, &code)?;
-        Ok(Job { spec, plan, code, maps: None })
+        let side_inputs = SideInputs::new(&spec, &self.resources);
+        let code = (self.load)(&spec, &code, &side_inputs);
+        let code = side_inputs.take_failure().map_or(code.map_err(TaskError::from), Err)?;
+        Ok(Job { spec, plan, code, side_inputs, maps: None })
     }
 
     fn map(&self, job: &mut Job, assignment: &Assignment) -> Result<Output, TaskError> {
         let &Assignment { task, attempt, .. } = assignment;
-        let records = Records::of(&job.spec.input, job.spec.job, task.index, &self.resources)?;
+        let records = Records::of(&job.spec.inputs, job.spec.job, task.index, &self.resources)?;
         let mut records = records.ok_or_else(|| not_planned(task))?;
         let mut sink = MapSink::new(&self.resources, partitioner(&job.spec, &job.plan));
         job.code.map(&mut records, &mut sink)?;

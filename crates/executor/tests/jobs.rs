@@ -8,8 +8,8 @@ use mapreduce_core::{
     Role, Settings, Stage, SystemClock, TaskId,
 };
 use mapreduce_executor::{
-    Assignment, Executor, Group, Outcome, Records, Resources, TaskError, UserCode, UserFailure, keys,
-    map::MapSink, reduce::Merge, results,
+    Assignment, Executor, Group, Outcome, Records, Resources, SideInputs, TaskError, UserCode, UserFailure,
+    keys, map::MapSink, reduce::Merge, results,
 };
 use mapreduce_storage::{
     Manifest, Store, create, marker, markers, open, paths, put_file,
@@ -95,7 +95,7 @@ impl World {
     fn split(records: &[Vec<u8>], size: SplitSize, n_partitions: u32) -> World {
         let runtime = Builder::new_current_thread().build().unwrap();
         let store = open("memory:///").unwrap();
-        let mut writer = SplitWriter::new(size);
+        let mut writer = SplitWriter::new(0, size);
         let mut objects: Vec<_> = records.iter().filter_map(|record| writer.push(record)).collect();
         let (last, splits) = writer.finish();
         objects.extend(last);
@@ -105,7 +105,8 @@ impl World {
             job: JOB,
             user: "ada".to_owned(),
             code: CodeRef::Python { digest: digest.clone() },
-            input: InputDescription::Uploaded { splits },
+            inputs: vec![InputDescription::Uploaded { splits }],
+            side_inputs: BTreeMap::new(),
             output: None,
             settings: Settings { n_partitions: Some(n_partitions), ..Settings::default() },
             submitted_at_ms: 0,
@@ -127,7 +128,7 @@ impl World {
     }
 
     fn executor_of(&self, memory_bytes: usize, words: Words) -> Executor {
-        let load = Box::new(move |_: &JobSpec, code: &[u8]| {
+        let load = Box::new(move |_: &JobSpec, code: &[u8], _: &SideInputs| {
             assert_eq!(code, b"code");
             Ok(Box::new(words) as Box<dyn UserCode>)
         });
@@ -261,7 +262,9 @@ fn the_loser_of_a_race_deletes_its_own_data_and_nothing_else() {
     let store = world.store.clone();
     // Another attempt commits while this one maps.
     let rival = move || {
-        let load = Box::new(|_: &JobSpec, _: &[u8]| Ok(Box::new(Words::default()) as Box<dyn UserCode>));
+        let load = Box::new(|_: &JobSpec, _: &[u8], _: &SideInputs| {
+            Ok(Box::new(Words::default()) as Box<dyn UserCode>)
+        });
         let mut rival = Executor::new(resources(&store, 1), Arc::new(SystemClock::default()), load);
         assert_eq!(rival.run_task(&assignment(MAP, 1)), Outcome::Committed);
     };
@@ -283,7 +286,9 @@ fn the_loser_of_a_race_deletes_its_own_data_and_nothing_else() {
             Words::default().write(groups, format, write)
         }
     }
-    let load = Box::new(move |_: &JobSpec, _: &[u8]| Ok(Box::new(Slow(rival.clone())) as Box<dyn UserCode>));
+    let load = Box::new(move |_: &JobSpec, _: &[u8], _: &SideInputs| {
+        Ok(Box::new(Slow(rival.clone())) as Box<dyn UserCode>)
+    });
     let mut slow = Executor::new(resources(&world.store, 1), Arc::new(SystemClock::default()), load);
     assert_eq!(slow.run_task(&assignment(MAP, 2)), Outcome::Superseded);
     let output = |number| paths::attempt_output(JOB, MAP, AttemptId { epoch: Epoch(1), number });

@@ -10,7 +10,7 @@ use std::{
 
 use mapreduce_core::{Commands, FailureKind, FileFormat, JobSpec};
 use mapreduce_executor::{
-    Group, Records, TaskError, UserCode, UserFailure,
+    Group, Records, SideInputs, TaskError, UserCode, UserFailure,
     keys::{self, Piece, Pieces, tag},
     map::MapSink,
     reduce::Merge,
@@ -25,7 +25,7 @@ const ERROR_BYTES_MAX: usize = 8 << 10;
 pub(crate) struct CommandsCode(Commands);
 
 /// Loads the commands of a job.
-pub(crate) fn load(_: &JobSpec, code: &[u8]) -> Result<Box<dyn UserCode>, UserFailure> {
+pub(crate) fn load(_: &JobSpec, code: &[u8], _: &SideInputs) -> Result<Box<dyn UserCode>, UserFailure> {
     let commands: Commands = serde_json::from_slice(code)
         .map_err(|e| UserFailure::new(FailureKind::BadCode, format!("the commands can't be read: {e}")))?;
     Ok(Box::new(CommandsCode(commands)))

@@ -12,7 +12,9 @@ use std::{
 };
 
 use mapreduce_core::{JobSpec, SystemClock};
-use mapreduce_executor::{Executor, Resources, RunError, UserCode, UserFailure, frames::write_frame, run};
+use mapreduce_executor::{
+    Executor, Resources, RunError, SideInputs, UserCode, UserFailure, frames::write_frame, run,
+};
 use mapreduce_rpc::{
     WIRE_VERSION,
     executor::{FromExecutor, Ready, from_executor::Message},
@@ -65,7 +67,7 @@ pub(crate) enum ServeError {
 /// Runs the tasks that the worker asks for, until it says that it is enough or goes away.
 pub(crate) fn serve(
     args: Args,
-    load: impl FnMut(&JobSpec, &[u8]) -> Result<Box<dyn UserCode>, UserFailure> + 'static,
+    load: impl FnMut(&JobSpec, &[u8], &SideInputs) -> Result<Box<dyn UserCode>, UserFailure> + 'static,
 ) -> Result<(), ServeError> {
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(io::Error::from)?;
     // It may have died before that.

@@ -19,12 +19,13 @@ fn client(cluster: &LocalCluster, password: &str) -> Client {
 
 /// A job that can't end by itself: it has a task, and there are no workers.
 fn spec(job: JobId) -> JobSpec {
-    let split = Split { object: "input/0".into(), offset: 0, length: 1, records: 1, first_record: 0 };
+    let split = Split { object: "input/0.0".into(), offset: 0, length: 1, records: 1, first_record: 0 };
     JobSpec {
         job,
         user: "admin".into(),
         code: CodeRef::Python { digest: "00".into() },
-        input: InputDescription::Uploaded { splits: vec![split] },
+        inputs: vec![InputDescription::Uploaded { splits: vec![split] }],
+        side_inputs: Default::default(),
         output: None,
         settings: Settings::default(),
         submitted_at_ms: 1,

@@ -4,13 +4,14 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
 
 /// Runs an example in a home of its own. `cargo test` has built it beside this program.
-fn example(name: &str, home: &Path, arguments: &[&Path]) -> Output {
+fn example(name: &str, home: &Path, arguments: &[impl AsRef<OsStr>]) -> Output {
     let mut program: PathBuf = std::env::current_exe().unwrap();
     program.pop();
     program.set_file_name("examples");
@@ -36,6 +37,21 @@ fn words_are_counted() {
         *expected.entry(word.to_owned()).or_default() += 3;
     }
     let expected: String = expected.iter().map(|(word, n)| format!("{word}\t{n}\n")).collect();
+    assert_eq!(String::from_utf8_lossy(&done.stdout), expected);
+}
+
+#[test]
+fn lines_with_a_text_from_the_command_line_are_found() {
+    let scratch = tempfile::tempdir().unwrap();
+    let input = scratch.path().join("in.txt");
+    fs::write(&input, lines().join("\n")).unwrap();
+    let home = scratch.path().join("home");
+    let done = example("grep", &home, &["word7 is 3", input.to_str().unwrap()]);
+    assert_eq!(String::from_utf8_lossy(&done.stderr), "");
+    let mut expected: Vec<String> = lines().into_iter().filter(|line| line.contains("word7 is 3")).collect();
+    expected.sort();
+    assert!(expected.len() > 100);
+    let expected: String = expected.iter().map(|line| format!("1\t{line}\n")).collect();
     assert_eq!(String::from_utf8_lossy(&done.stdout), expected);
 }
 

@@ -1,31 +1,31 @@
 //! A cluster's client, as Python holds it: jobs, and looks at what the cluster is doing.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, iter, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use futures::StreamExt;
 use mapreduce::{ClientError, JobOutcome, monitor};
 use mapreduce_coordination::records::{self, Member};
 use mapreduce_core::{
-    Clock, CodeRef, InputDescription, JobId, JobPhase, JobSpec, Partitioning, Persisted, Plan, Progress,
-    Role, Settings, SystemClock,
+    Clock, CodeRef, JobId, JobPhase, JobSpec, Persisted, Progress, Role, Settings, SystemClock,
 };
-use mapreduce_executor::{TaskError, map::sample};
 use mapreduce_storage::paths;
 use pyo3::{
     exceptions::PyValueError,
     prelude::*,
+    pybacked::PyBackedBytes,
     types::{PyBytes, PyList},
 };
 use serde::Serialize;
 
 use crate::{
     cluster::Live,
-    files::InputFiles,
     fork::ForkGuard,
+    inputs::{describe, sampled},
     raise::{CancelledError, StorageError, client_error, invalid},
     results::{self, ResultIterator},
-    upload::{upload_code, upload_records},
-    user_code::PythonCode,
+    side_inputs::digest,
+    upload::Uploading,
 };
 
 /// A client of a cluster.
@@ -57,15 +57,16 @@ impl Client {
         Ok(live.run(py, in_time, client_error)?.map(|job| job.to_string()))
     }
 
-    /// Uploads a job's code and records; answers its specification, ready to be submitted. `is_cancelled` is
-    /// asked now and then whether to stop.
+    /// Uploads a job's code, its side inputs by their digests, and those of its inputs that are records; answers its
+    /// specification, ready to be submitted. `is_cancelled` is asked now and then whether to stop.
     #[expect(clippy::too_many_arguments, reason = "they are the arguments of one Python call")]
     fn upload<'py>(
         &self,
         py: Python<'py>,
         job: &str,
-        records: &Bound<'py, PyAny>,
-        code: &[u8],
+        inputs: Vec<Bound<'py, PyAny>>,
+        code: PyBackedBytes,
+        side_inputs: BTreeMap<String, PyBackedBytes>,
         split_records: Option<u64>,
         settings: &str,
         output: Option<&str>,
@@ -75,36 +76,39 @@ impl Client {
         let live = self.live.require()?;
         let job = job_id(job)?;
         let settings: Settings = serde_json::from_str(settings).map_err(not_ours)?;
-        let pickled = code;
         let made = py.detach(|| mapreduce_storage::make_job_dirs(&live.urls.storage, job));
         made.map_err(|e| StorageError::new_err(e.to_string()))?;
-        let (digest, uploaded) = upload_code(py, live.client.store(), job, code)?;
-        let input = match (records.cast::<InputFiles>(), records.extract::<EarlierJob>()) {
-            (Ok(files), _) => files.get().0.clone(),
-            (_, Ok(earlier)) => self.result_of(py, &earlier.earlier_job_id)?,
-            (Err(_), Err(_)) => {
-                let splits = upload_records(&live.urls.storage, job, records, split_records, || {
-                    live.check_open()?;
-                    if is_cancelled.call0()?.is_truthy()? {
-                        return Err(CancelledError::new_err(format!("{job} was cancelled")));
-                    }
-                    Ok(())
-                })?;
-                InputDescription::Uploaded { splits }
-            }
+        let digest = digest(&code);
+        // Python's own bytes, not copied.
+        let side = |(digest, content): (&String, &PyBackedBytes)| {
+            (paths::side_input(job, digest), Bytes::from_owner(content.clone_ref(py)))
         };
-        uploaded.wait(py)?;
+        let objects = iter::once((paths::code(job, &digest), Bytes::from_owner(code.clone_ref(py))));
+        let uploading =
+            Uploading::begin(py, live.client.store(), objects.chain(side_inputs.iter().map(side)))?;
+        let described = describe(py, live, job, &inputs, split_records, &|| {
+            live.check_open()?;
+            if is_cancelled.call0()?.is_truthy()? {
+                return Err(CancelledError::new_err(format!("{job} was cancelled")));
+            }
+            Ok(())
+        });
+        // In any case: what is still under way would appear after the job was discarded.
+        let uploaded = uploading.wait(py);
+        let inputs = described?;
+        uploaded?;
         let mut spec = JobSpec {
             job,
             user: live.username.clone(),
             code: CodeRef::Python { digest },
-            input,
+            inputs,
+            side_inputs: side_inputs.into_keys().map(|digest| (digest.clone(), digest)).collect(),
             output: output.map(serde_json::from_str).transpose().map_err(not_ours)?,
             settings,
             submitted_at_ms: SystemClock::default().unix_ms(),
         };
         if sort {
-            spec.settings.partitioning = sampled(&spec, pickled, &live.urls.storage)?;
+            spec.settings.partitioning = sampled(&spec, &code, &live.urls.storage)?;
         }
         Ok(PyBytes::new(py, &spec.encode()))
     }
@@ -243,37 +247,6 @@ impl Client {
         let tree = live.run(py, || monitor::tree(&live.urls, path), client_error)?;
         Ok(tree.into_iter().map(|entry| (entry.path, entry.size)).collect())
     }
-}
-
-/// A job whose result is another job's input; see `mapreduce.read_result`.
-#[derive(FromPyObject)]
-struct EarlierJob {
-    earlier_job_id: String,
-}
-
-impl Client {
-    fn result_of(&self, py: Python<'_>, job: &str) -> PyResult<InputDescription> {
-        let live = self.live.require()?;
-        let of = job_id(job)?;
-        let plan: Option<Plan> = live.run(
-            py,
-            || async { mapreduce_storage::read(live.client.store(), &paths::plan(of)).await },
-            |e| StorageError::new_err(e.to_string()),
-        )?;
-        let plan =
-            plan.ok_or_else(|| invalid(format!("{of} has no result: it was cleared, or never planned")))?;
-        Ok(InputDescription::Result { of, n_partitions: plan.n_partitions })
-    }
-}
-
-/// Ranges of keys, from a sample of the input that is mapped here.
-fn sampled(spec: &JobSpec, code: &[u8], storage_url: &str) -> PyResult<Partitioning> {
-    let resources = results::resources(storage_url)?;
-    let n_partitions = Plan::new(spec).n_partitions;
-    let sampled = PythonCode::load(spec, code)
-        .map_err(TaskError::from)
-        .and_then(|mut code| sample(code.as_mut(), &spec.input, spec.job, n_partitions, &resources));
-    sampled.map_err(|e| invalid(format!("the keys can't be sampled, as sort=True wants: {e}")))
 }
 
 /// Asks again as long as no master is alive.

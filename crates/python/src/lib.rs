@@ -7,11 +7,13 @@ mod cluster;
 mod executor;
 mod files;
 mod fork;
+mod inputs;
 mod keys;
 mod objects;
 mod raise;
 mod results;
 mod runtime;
+mod side_inputs;
 mod upload;
 mod user_code;
 mod values;
@@ -30,6 +32,7 @@ mod _native {
         cluster::Cluster,
         files::{InputFiles, check_output_directory},
         keys::{_decode_key, _encode_key},
+        side_inputs::{SideInputOpener, digest},
         values::{_decode_value, _encode_value},
     };
 }

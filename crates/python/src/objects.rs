@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use mapreduce_executor::SideInputs;
 use pyo3::{
     import_exception,
     prelude::*,
     sync::PyOnceLock,
     types::{PyBytes, PyList, PyString},
 };
+
+use crate::side_inputs::SideInputOpener;
 
 import_exception!(mapreduce.errors, InvalidArgumentError);
 import_exception!(mapreduce.errors, KeyEncodingError);
@@ -41,19 +44,21 @@ pub fn canonical_key<'py>(key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>
 /// What is in a code object.
 #[derive(FromPyObject)]
 pub struct Code<'py> {
-    pub map: Bound<'py, PyAny>,
+    /// One for each input.
+    pub map: Vec<Bound<'py, PyAny>>,
     pub combine: Option<Bound<'py, PyAny>>,
     pub reduce: Bound<'py, PyAny>,
     pub partition: Option<Bound<'py, PyAny>>,
     /// The reduce function wants an iterator of values instead of a list.
     pub streams: bool,
-    /// The map function wants tables as Arrow's batches instead of rows.
-    pub arrow: bool,
+    /// For each input, whether the map function wants tables as Arrow's batches instead of rows.
+    pub arrow: Vec<bool>,
 }
 
-/// Loads a code object.
-pub fn load_code<'py>(py: Python<'py>, code: &[u8]) -> PyResult<Code<'py>> {
-    call!(py, "mapreduce._code", "load", (PyBytes::new(py, code),))?.extract()
+/// Loads a code object, whose broadcasts are among the side inputs.
+pub fn load_code<'py>(py: Python<'py>, code: &[u8], side_inputs: &SideInputs) -> PyResult<Code<'py>> {
+    let opener = SideInputOpener(side_inputs.clone());
+    call!(py, "mapreduce._code", "load", (PyBytes::new(py, code), opener))?.extract()
 }
 
 /// What the user is told of an exception: its class; its last line; the user's frames, if there are any; and the

@@ -1,16 +1,19 @@
-//! The client's side of a job's data: records and code go to storage before the job is submitted.
+//! The client's side of a job's data: records, code and side inputs go to storage before the job is submitted.
 
 use std::{
     num::NonZeroU64,
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
+use futures::future::join_all;
 use mapreduce_core::{JobId, Split};
 use mapreduce_executor::Resources;
 use mapreduce_storage::{
-    FileRef, StorageError as StoreError, Store, paths, put_file,
+    FileRef, StorageError as StoreError, Store, put_file,
     splits::{self, FullObject, SplitSize, SplitWriter},
 };
+use object_store::path::Path;
 use pyo3::{
     prelude::*,
     types::{PyList, PyTuple},
@@ -26,38 +29,54 @@ use crate::{
 /// How often an upload makes way for other threads.
 const CHECK_EVERY: Duration = Duration::from_millis(5);
 
-/// An upload that goes on by itself.
-pub struct Uploading(JoinHandle<Result<FileRef, StoreError>>);
+/// Uploads that go on by themselves.
+pub struct Uploading(Vec<JoinHandle<Result<FileRef, StoreError>>>);
 
 impl Uploading {
-    /// Returns when what is uploaded is durable.
+    /// Begins to write objects.
+    pub fn begin(
+        py: Python<'_>,
+        store: &Store,
+        objects: impl IntoIterator<Item = (Path, Bytes)>,
+    ) -> PyResult<Uploading> {
+        let runtime = runtime(py)?;
+        let begin = |(path, bytes)| {
+            let store = store.clone();
+            runtime.spawn(async move { put_file(&store, &path, bytes).await })
+        };
+        Ok(Uploading(objects.into_iter().map(begin).collect()))
+    }
+
+    /// Returns when nothing is under way any more: what is uploaded is durable, or could not be written.
     pub fn wait(self, py: Python<'_>) -> PyResult<()> {
-        let uploaded = block_on(py, || self.0)?;
-        uploaded.map_err(|e| StorageError::new_err(e.to_string()))?.map_err(storage_error)?;
+        let ended = block_on(py, || join_all(self.0))?;
+        for uploaded in ended {
+            uploaded.map_err(|e| StorageError::new_err(e.to_string()))?.map_err(storage_error)?;
+        }
         Ok(())
     }
 }
 
-/// Begins to write the pickled functions of a job. Answers their digest.
-pub fn upload_code(py: Python<'_>, store: &Store, job: JobId, code: &[u8]) -> PyResult<(String, Uploading)> {
-    let digest = blake3::hash(code).to_hex().to_string();
-    let (store, path, bytes) = (store.clone(), paths::code(job, &digest), code.to_vec().into());
-    let uploading = runtime(py)?.spawn(async move { put_file(&store, &path, bytes).await });
-    Ok((digest, Uploading(uploading)))
+/// Which input of which job records are.
+#[derive(Clone, Copy)]
+pub struct Place {
+    pub job: JobId,
+    pub number: u32,
+    pub is_one_of_several: bool,
 }
 
-/// Encodes and writes the records of a job, `split_records` to a split, or as many as suit. Of a list it takes what
-/// is in it when it is called; an iterator is streamed. Other threads run while it writes, and whenever
+/// Encodes and writes the records of an input, `split_records` to a split, or as many as suit. Of a list it takes
+/// what is in it when it is called; an iterator is streamed. Other threads run while it writes, and whenever
 /// `check` is called, which may end it.
 pub fn upload_records(
     storage_url: &str,
-    job: JobId,
+    place: Place,
     data: &Bound<'_, PyAny>,
     split_records: Option<u64>,
-    check: impl Fn() -> PyResult<()>,
+    check: &dyn Fn() -> PyResult<()>,
 ) -> PyResult<Vec<Split>> {
     let py = data.py();
-    let storage = Uploader::open(storage_url, job)?;
+    let storage = Uploader::open(storage_url, place.job)?;
     let data = match data.cast_exact::<PyList>() {
         Ok(list) => list.get_slice(0, list.len()).into_any(),
         Err(_) => data.clone(),
@@ -70,13 +89,13 @@ pub fn upload_records(
         None if known => SplitSize::Known(data.len()? as u64),
         None => SplitSize::Unknown,
     };
-    let mut writer = SplitWriter::new(size);
+    let mut writer = SplitWriter::new(place.number, size);
     let mut encoded = Vec::new();
     let mut checked = Instant::now();
     for (n, record) in data.try_iter()?.enumerate() {
         let record = record?;
         encoded.clear();
-        values::encode(&record, &mut encoded).map_err(|error| unpicklable(py, n, &record, error))?;
+        values::encode(&record, &mut encoded).map_err(|error| unpicklable(place, n, &record, error))?;
         if let Some(object) = writer.push(&encoded) {
             storage.put(py, object)?;
         }
@@ -112,10 +131,11 @@ fn storage_error(error: StoreError) -> PyErr {
     StorageError::new_err(error.to_string())
 }
 
-fn unpicklable(py: Python<'_>, n: usize, record: &Bound<'_, PyAny>, error: PyErr) -> PyErr {
-    let name = objects::type_name(record);
-    let raised =
-        SerializationError::new_err(format!("record {n}, a {name}, can't be pickled: {}", error.value(py)));
+fn unpicklable(place: Place, n: usize, record: &Bound<'_, PyAny>, error: PyErr) -> PyErr {
+    let (py, name) = (record.py(), objects::type_name(record));
+    let of = if place.is_one_of_several { format!(" of data[{}]", place.number) } else { String::new() };
+    let why = format!("record {n}{of}, a {name}, can't be pickled: {}", error.value(py));
+    let raised = SerializationError::new_err(why);
     raised.set_cause(py, Some(error));
     raised
 }

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, ops::Range};
 
 use mapreduce_core::{FailureKind, FileFormat, JobSpec};
 use mapreduce_executor::{
-    Group, Records, Runs, TaskError, UserCode, UserFailure, Values,
+    Group, Records, Runs, SideInputs, TaskError, UserCode, UserFailure, Values,
     map::{MapSink, Partitioner},
     reduce::Merge,
 };
@@ -37,54 +37,68 @@ const BATCH_SIZE: usize = 200;
 
 /// A job's functions.
 pub struct PythonCode {
-    map: Py<PyAny>,
+    inputs: Vec<PythonInput>,
     combine: Option<Py<PyAny>>,
     reduce: Py<PyAny>,
     partition: Option<Py<PyAny>>,
     /// The reduce function gets an iterator.
     streams: bool,
     batch_size: usize,
+}
+
+/// What becomes of the records of one input.
+struct PythonInput {
     decoder: Decoder,
+    map: Py<PyAny>,
 }
 
 impl PythonCode {
     /// Loads a job's code object.
-    pub fn load(spec: &JobSpec, code: &[u8]) -> Result<Box<dyn UserCode>, UserFailure> {
+    pub fn load(
+        spec: &JobSpec,
+        code: &[u8],
+        side_inputs: &SideInputs,
+    ) -> Result<Box<dyn UserCode>, UserFailure> {
         let batch_size = spec.settings.batch_size.map_or(BATCH_SIZE, |size| size.max(1) as usize);
         Python::attach(|py| {
-            let Code { map, combine, reduce, partition, streams, arrow } = objects::load_code(py, code)
-                .map_err(|error| {
+            let Code { map, combine, reduce, partition, streams, arrow } =
+                objects::load_code(py, code, side_inputs).map_err(|error| {
                     let advice =
                         "the functions can't be loaded where the tasks run; are all modules installed there?";
                     failure::raised(py, &error, FailureKind::BadCode, advice)
                 })?;
-            let (map, combine, reduce) = (map.unbind(), combine.map(Bound::unbind), reduce.unbind());
-            let partition = partition.map(Bound::unbind);
-            let decoder = Decoder::new(&spec.input, arrow);
-            Ok(Box::new(PythonCode { map, combine, reduce, partition, streams, batch_size, decoder })
-                as Box<dyn UserCode>)
+            if map.len() != spec.inputs.len() || arrow.len() != spec.inputs.len() {
+                let why = format!("there are {} map functions for {} inputs", map.len(), spec.inputs.len());
+                return Err(UserFailure::new(FailureKind::BadCode, why));
+            }
+            let inputs = spec.inputs.iter().zip(map).zip(arrow).map(|((input, map), arrow)| PythonInput {
+                decoder: Decoder::new(input, arrow),
+                map: map.unbind(),
+            });
+            Ok(Box::new(PythonCode {
+                inputs: inputs.collect(),
+                combine: combine.map(Bound::unbind),
+                reduce: reduce.unbind(),
+                partition: partition.map(Bound::unbind),
+                streams,
+                batch_size,
+            }) as Box<dyn UserCode>)
         })
     }
 }
 
 impl UserCode for PythonCode {
     fn map(&mut self, records: &mut Records, sink: &mut MapSink) -> Result<(), TaskError> {
-        Python::attach(|py| {
-            let map = self.map.clone_ref(py).into_bound(py);
-            let partition = self.partition.as_ref().map(|function| function.clone_ref(py).into_bound(py));
-            let mut mapper = Mapper::new(&map, partition);
-            while let Some(batch) = records.next_batch()? {
-                let step = if self.decoder.is_table() { 1 } else { self.batch_size };
-                for first in (0..batch.len()).step_by(step) {
-                    let range = first..batch.len().min(first + step);
-                    self.map_some(&mut mapper, &batch, range, sink)?;
-                    if sink.is_full() {
-                        mapper.flush(sink)?;
-                        sink.spill(self)?;
-                    }
+        let input = records.input();
+        self.map_all(records, sink).map_err(|error| match error {
+            TaskError::User(mut failure) if self.inputs.len() > 1 => {
+                // Which of them it is, the mapper does not know.
+                if let Some(what) = failure.message.strip_prefix("map_func") {
+                    failure.message = format!("map_func[{input}]{what}");
                 }
+                TaskError::User(failure)
             }
-            Ok(mapper.flush(sink)?)
+            error => error,
         })
     }
 
@@ -136,6 +150,29 @@ impl UserCode for PythonCode {
 }
 
 impl PythonCode {
+    fn map_all(&mut self, records: &mut Records, sink: &mut MapSink) -> Result<(), TaskError> {
+        Python::attach(|py| {
+            let input = records.input();
+            let map = self.inputs[input].map.clone_ref(py).into_bound(py);
+            let partition = self.partition.as_ref().map(|function| function.clone_ref(py).into_bound(py));
+            let mut mapper = Mapper::new(&map, partition);
+            while let Some(batch) = records.next_batch()? {
+                let step = if self.inputs[input].decoder.is_table() { 1 } else { self.batch_size };
+                for first in (0..batch.len()).step_by(step) {
+                    let range = first..batch.len().min(first + step);
+                    self.inputs[input].map_some(&mut mapper, &batch, range, sink)?;
+                    if sink.is_full() {
+                        mapper.flush(sink)?;
+                        sink.spill(self)?;
+                    }
+                }
+            }
+            Ok(mapper.flush(sink)?)
+        })
+    }
+}
+
+impl PythonInput {
     /// Maps some records of a batch. A failure tells which record it was.
     fn map_some(
         &self,

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! jobs/job_7/spec  plan  result
-//!            input/<n>                                 code/<digest>
+//!            input/<input>.<n>                         code/<digest>
+//!            side/<digest>
 //!            attempts/<stage>/<task>.<attempt>         failures/<stage>/<task>/<attempt>
 //!            commits/<stage>/<task>                    manifest/<stage>
 //!            history/<epoch>-<sequence>
@@ -44,14 +45,24 @@ pub fn result(job: JobId) -> Path {
     in_job(job, "result")
 }
 
-/// The `n`th object of uploaded records.
-pub fn input(job: JobId, n: u32) -> Path {
-    in_job(job, &format!("input/{n}"))
+/// The `n`th object of the records that were uploaded for one of the job's inputs.
+pub fn input(job: JobId, input: u32, n: u32) -> Path {
+    in_job(job, &input_name(input, n))
+}
+
+/// The same below the job's directory, as a [`Split`](mapreduce_core::Split) names it.
+pub(crate) fn input_name(input: u32, n: u32) -> String {
+    format!("input/{input}.{n}")
 }
 
 /// The user's functions; `digest` is the object's own.
 pub fn code(job: JobId, digest: &str) -> Path {
     in_job(job, &format!("code/{digest}"))
+}
+
+/// What the user's functions read beside their records; `digest` is the object's own.
+pub fn side_input(job: JobId, digest: &str) -> Path {
+    in_job(job, &format!("side/{digest}"))
 }
 
 /// What one attempt writes.
@@ -127,8 +138,9 @@ mod tests {
         let attempt = AttemptId { epoch: Epoch(2), number: 1 };
         let below: Vec<String> = [
             spec(job),
-            input(job, 3),
+            input(job, 0, 3),
             code(job, "ab12"),
+            side_input(job, "cd34"),
             attempt_output(job, task, attempt),
             marker(job, task),
             failure(job, task, attempt),
@@ -142,8 +154,9 @@ mod tests {
         .collect();
         let expected = [
             "spec",
-            "input/3",
+            "input/0.3",
             "code/ab12",
+            "side/cd34",
             "attempts/map/12.2-1",
             "commits/map/12",
             "failures/map/12/2-1",

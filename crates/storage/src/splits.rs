@@ -1,4 +1,4 @@
-//! Splits: the input of map tasks. The client packs records, which are opaque bytes here, into splits, and
+//! Splits: what map tasks read. The client packs records, which are opaque bytes here, into splits, and
 //! several splits into one object, because files are expensive on distributed file systems.
 //!
 //! Where a split ends depends on the sequence of records alone, never on how many workers there are (I3). A
@@ -59,6 +59,7 @@ pub struct FullObject {
 /// Packs records into splits and objects. It does no I/O: [`upload`] what it hands out.
 #[derive(Debug)]
 pub struct SplitWriter {
+    input: u32,
     size: SplitSize,
     /// The records of the split that is being filled.
     raw: Vec<u8>,
@@ -71,9 +72,10 @@ pub struct SplitWriter {
 }
 
 impl SplitWriter {
-    /// A writer of an input from its beginning.
-    pub fn new(size: SplitSize) -> Self {
+    /// A writer of the job's `input`th input, from its beginning.
+    pub fn new(input: u32, size: SplitSize) -> Self {
         SplitWriter {
+            input,
             size,
             raw: Vec::new(),
             records: 0,
@@ -111,7 +113,7 @@ impl SplitWriter {
             block::encode_block(part, &mut self.object).expect("a part fits");
         }
         self.splits.push(Split {
-            object: object_name(self.n_objects),
+            object: paths::input_name(self.input, self.n_objects),
             offset: offset as u64,
             length: (self.object.len() - offset) as u64,
             records: self.records,
@@ -123,14 +125,10 @@ impl SplitWriter {
     }
 
     fn end_object(&mut self) -> FullObject {
-        let name = object_name(self.n_objects);
+        let name = paths::input_name(self.input, self.n_objects);
         self.n_objects += 1;
         FullObject { name, bytes: std::mem::take(&mut self.object).into() }
     }
-}
-
-fn object_name(n: u32) -> String {
-    format!("input/{n}")
 }
 
 /// Writes an object of a job's input, durably, and reads it back.
@@ -238,7 +236,7 @@ mod tests {
         size: SplitSize,
         records: impl IntoIterator<Item = &'a [u8]>,
     ) -> (Vec<FullObject>, Vec<Split>) {
-        let mut writer = SplitWriter::new(size);
+        let mut writer = SplitWriter::new(3, size);
         let mut objects: Vec<FullObject> =
             records.into_iter().filter_map(|record| writer.push(record)).collect();
         let (last, splits) = writer.finish();
@@ -297,7 +295,7 @@ mod tests {
         let (objects, splits) = pack(SplitSize::Known(5000), records.iter().map(|r| r.as_slice()));
         assert_eq!(
             objects.iter().map(|o| o.name.as_str()).collect::<Vec<_>>(),
-            ["input/0", "input/1", "input/2"]
+            ["input/3.0", "input/3.1", "input/3.2"]
         );
         for object in &objects {
             let of_object = splits.iter().filter(|split| split.object == object.name);

@@ -120,7 +120,7 @@ mod tests {
         let objects = [
             paths::spec(job),
             paths::code(job, "ab12"),
-            paths::input(job, 0),
+            paths::input(job, 0, 0),
             paths::history(job, Epoch(1), 0),
             paths::manifest(job, Stage::Map),
             paths::marker(job, task),

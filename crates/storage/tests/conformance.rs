@@ -4,15 +4,16 @@
 
 mod common;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, io::Read, os::unix::fs::PermissionsExt};
 
 use bytes::Bytes;
 use common::*;
 use futures::future::join_all;
 use mapreduce_core::{Persisted, Stage};
 use mapreduce_storage::{
-    Commit, Created, Marker, StorageError, Store, commit, create, delete_attempt, delete_job, failures,
-    history as read_history, marker as read_marker, markers, open, paths, put_file, read, read_range,
+    Commit, Created, LocalCopyError, Marker, StorageError, Store, commit, copy_locally, create,
+    delete_attempt, delete_job, failures, history as read_history, marker as read_marker, markers, open,
+    paths, put_file, read, read_range,
     splits::{SplitSize, SplitWriter, read_split, upload},
     view::tree,
 };
@@ -48,6 +49,7 @@ conformance!(
     a_record_in_another_records_place_is_damage,
     listings_are_complete_and_in_order,
     splits_are_read_as_they_were_written,
+    a_local_copy_is_whole_or_not_there,
     deleting_an_attempt_leaves_the_others_and_deleting_a_job_leaves_nothing,
 );
 
@@ -175,7 +177,7 @@ async fn listings_are_complete_and_in_order(store: Store) {
 
 async fn splits_are_read_as_they_were_written(store: Store) {
     let records: Vec<String> = (0..1000).map(|n| format!("record {n}")).collect();
-    let mut writer = SplitWriter::new(SplitSize::Unknown);
+    let mut writer = SplitWriter::new(0, SplitSize::Unknown);
     for record in &records {
         if let Some(object) = writer.push(record.as_bytes()) {
             upload(&store, JOB, object).await.unwrap();
@@ -190,7 +192,7 @@ async fn splits_are_read_as_they_were_written(store: Store) {
     }
     assert_eq!(found, records);
 
-    let path = paths::input(JOB, 0);
+    let path = paths::input(JOB, 0, 0);
     let content = store.get(&path).await.unwrap().bytes().await.unwrap();
     let mut flipped = content.to_vec();
     flipped[splits[3].offset as usize + 17] ^= 1;
@@ -205,6 +207,33 @@ async fn splits_are_read_as_they_were_written(store: Store) {
         let error = read_split(&store, JOB, split).await.unwrap_err();
         assert!(matches!(error, StorageError::Damaged { .. }), "{error}");
     }
+}
+
+async fn a_local_copy_is_whole_or_not_there(store: Store) {
+    let scratch = tempfile::tempdir().unwrap();
+    let content: Vec<u8> = (0..1_000_003u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let digest = blake3::hash(&content).to_hex().to_string();
+    let (object, to) = (paths::side_input(JOB, &digest), scratch.path().join("copy"));
+    let absent = copy_locally(&store, &object, &digest, &to, 0o600).await.unwrap_err();
+    assert!(matches!(absent, LocalCopyError::Storage(StorageError::NotFound { .. })), "{absent}");
+    store.put(&object, content[1..].to_vec().into()).await.unwrap();
+    let damaged = copy_locally(&store, &object, &digest, &to, 0o600).await.unwrap_err();
+    assert!(matches!(damaged, LocalCopyError::Storage(StorageError::Damaged { .. })), "{damaged}");
+    assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
+
+    put_file(&store, &object, content.clone().into()).await.unwrap();
+    for mode in [0o600, 0o700] {
+        let mut found = Vec::new();
+        copy_locally(&store, &object, &digest, &to, mode).await.unwrap().read_to_end(&mut found).unwrap();
+        assert_eq!((found.len(), found == content), (content.len(), true));
+        assert_eq!(to.metadata().unwrap().permissions().mode() & 0o777, mode);
+    }
+    assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 1);
+
+    let nowhere = scratch.path().join("absent/copy");
+    let refused = copy_locally(&store, &object, &digest, &nowhere, 0o600).await.unwrap_err();
+    assert!(matches!(refused, LocalCopyError::Disk { .. }), "{refused}");
+    assert_eq!(refused.failure_kind(), mapreduce_core::FailureKind::Storage);
 }
 
 async fn deleting_an_attempt_leaves_the_others_and_deleting_a_job_leaves_nothing(store: Store) {

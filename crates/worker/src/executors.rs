@@ -7,14 +7,7 @@ use mapreduce_core::{CodeRef, Failure, FailureKind, JobId};
 use mapreduce_rpc::executor::{Exit, Exited, from_executor::Message as From, to_executor::Message as To};
 use tokio::time::sleep;
 
-use crate::{
-    WorkerError,
-    agent::Assignment,
-    executor::Executor,
-    obituary::obituary,
-    program::{self, ProgramError},
-    slot::Shared,
-};
+use crate::{WorkerError, agent::Assignment, executor::Executor, obituary::obituary, program, slot::Shared};
 
 /// The first argument of a program that is to be an executor.
 pub const EXECUTOR_ARGUMENT: &str = "mapreduce-executor";
@@ -115,12 +108,9 @@ impl Executors {
             CodeRef::Native { digest } => {
                 let fetched =
                     program::fetch(&self.shared.store, assignment.job, digest, &options.scratch).await;
-                let program = fetched.map_err(|e| {
-                    let what = match &e {
-                        ProgramError::Storage(e) => e.failure_kind(),
-                        ProgramError::Scratch { .. } => FailureKind::Storage,
-                    };
-                    Failure { message: e.to_string(), ..obituary(&self.shared, assignment, what) }
+                let program = fetched.map_err(|e| Failure {
+                    message: format!("the job's program can't be fetched: {e}"),
+                    ..obituary(&self.shared, assignment, e.failure_kind())
                 })?;
                 vec![program.display().to_string(), EXECUTOR_ARGUMENT.to_owned()]
             }

@@ -6,11 +6,12 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from mapreduce import _arguments, _native
+from mapreduce._native import InputFiles
 from mapreduce._program import find_program
 from mapreduce.authentication.auth import Auth
 from mapreduce.errors import InvalidArgumentError, InvalidTypeError
@@ -140,7 +141,8 @@ class LocalCluster:
     def mapreduce(
         self,
         data: Iterable[Record] | Input | EarlierResult,
-        map_func: Callable[[list[Record]], Iterable[tuple[Any, Any]]],
+        map_func: Callable[[list[Record]], Iterable[tuple[Any, Any]]]
+        | Sequence[Callable[[list[Any]], Iterable[tuple[Any, Any]]]],
         reduce_func: Callable[[list[Any]], Any] | Callable[[Iterator[Any]], Any],
         requested_n_workers: int | None = None,
         *,
@@ -165,8 +167,10 @@ class LocalCluster:
         Args:
             data: The records: a list or any iterable; an iterator is streamed, not held. Or files, such as
                 ``mapreduce.read_text("books/*.txt")``: see :mod:`mapreduce.files`. Or the result of an earlier job:
-                ``mapreduce.read_result(future)``.
-            map_func: Gets a list of records, returns or yields ``(key, value)`` pairs.
+                ``mapreduce.read_result(future)``. Or a list of any of these, with as many functions in ``map_func``.
+            map_func: Gets a list of records, returns or yields ``(key, value)`` pairs. A list of functions if ``data``
+                is a list of inputs, one for each: so that inputs of whatever formats are joined by key. Values of
+                one key come in the order of the inputs.
             reduce_func: Gets the list of all values of one key, returns anything that can be pickled.
             requested_n_workers: Most workers that may serve the job at one time; None for as many as there are.
             combine_func: Gets a list of some values of one key, returns one value that stands for them, such as
@@ -182,7 +186,8 @@ class LocalCluster:
                 depend on the key alone.
             n_partitions: Reduce tasks; None for a number that suits the size of the data.
             batch_size: Records in one call of ``map_func``; None for a number that suits the cache.
-            split_records: Records in one map task; None for a size that takes about a second or less.
+            split_records: Records in one map task, where ``data`` is records; None for a size that takes about a
+                second or less.
             max_attempts: How often one task may fail by its own doing before the job fails. A worker that was
                 taken away does not count.
             retry_exceptions: Whether a task whose function raised is tried again, within ``max_attempts``.
@@ -198,7 +203,7 @@ class LocalCluster:
         """
         import json
 
-        from mapreduce import _code
+        from mapreduce import _code, _inputs
         from mapreduce._future import MapReduceFuture
 
         settings = {
@@ -210,17 +215,10 @@ class LocalCluster:
             "task_timeout_ms": _arguments.seconds_or_none("task_timeout", task_timeout),
         }
         split_records = _arguments.count_or_none("split_records", split_records, least=1)
-        records: Iterable[Any] | _native.InputFiles | EarlierResult
         _arguments.flag("sort", sort)
         if sort and partition_func is not None:
             raise InvalidArgumentError("sort chooses the partitions: give either sort or partition_func")
-        if isinstance(data, EarlierResult):
-            records = data
-        elif isinstance(data, Input):
-            compression = None if data.compression is None else json.dumps(data.compression)
-            records = _native.InputFiles(data.paths, json.dumps(data.format), compression, data.split_bytes)
-        else:
-            records = _arguments.records("data", data)
+        inputs = _inputs.of(data, map_func)
         if output is not None:
             if not isinstance(output, Output):
                 raise InvalidTypeError(f"output must be mapreduce.write_text(...) or the like, not {output!r}")
@@ -229,19 +227,25 @@ class LocalCluster:
         if values is not None:
             _arguments.one_of("values", values, ("list", "iterator"))
         streams = _code.wants_iterator(reduce_func) if values is None else values == "iterator"
-        code = _code.dump(
-            map_func, reduce_func, combine_func, partition_func, streams=streams, arrow=getattr(data, "arrow", False)
-        )
+        code, broadcasts = _code.dump(inputs, reduce_func, combine_func, partition_func, streams=streams)
         self._client.check_process()
 
         def upload(job_id: str, is_cancelled: Callable[[], bool]) -> bytes:
             return self._client.upload(
-                job_id, records, code, split_records, json.dumps(settings), place, sort, is_cancelled
+                job_id,
+                [one.data for one in inputs],
+                code,
+                {digest: broadcast._pickled for digest, broadcast in broadcasts.items()},
+                split_records,
+                json.dumps(settings),
+                place,
+                sort,
+                is_cancelled,
             )
 
         job_id = self._client.reserve_within(_PATIENCE_S)
         future = MapReduceFuture(self, job_id, upload)
-        if job_id is not None and isinstance(records, (Sized, _native.InputFiles, EarlierResult)):
+        if job_id is not None and all(isinstance(one.data, (Sized, InputFiles, EarlierResult)) for one in inputs):
             future._await_submission(_SUBMISSION_S)
         return future
 

@@ -8,20 +8,20 @@ use crate::{Records, Resources, TaskError, UserCode};
 /// Splits of which the beginning is mapped.
 const SPLITS: usize = 16;
 
-/// Maps the beginnings of some splits, evenly spread over the input, and cuts the keys found into `n_partitions`
+/// Maps the beginnings of some splits, evenly spread over all inputs, and cuts the keys found into `n_partitions`
 /// ranges of about the same number of keys. Fewer, if there are fewer keys.
 pub fn sample(
     code: &mut dyn UserCode,
-    input: &InputDescription,
+    inputs: &[InputDescription],
     job: JobId,
     n_partitions: u32,
     resources: &Resources,
 ) -> Result<Partitioning, TaskError> {
-    let n_splits = input.n_splits();
+    let n_splits: usize = inputs.iter().map(InputDescription::n_splits).sum();
     let mut keys = Vec::new();
     for n in 0..n_splits.min(SPLITS) {
         let index = (n * n_splits / n_splits.min(SPLITS)) as u32;
-        let Some(mut records) = Records::of(input, job, index, resources)? else { continue };
+        let Some(mut records) = Records::of(inputs, job, index, resources)? else { continue };
         records.end_after_batch();
         let mut sink = MapSink::new(resources, Partitioner::Hash { n_partitions: 1 });
         code.map(&mut records, &mut sink)?;

@@ -152,7 +152,7 @@ proptest! {
         let mut opened = Vec::new();
         for (n, input) in (0..).zip(&inputs) {
             let bytes = write(std::slice::from_ref(input));
-            let path = paths::input(JOB, n);
+            let path = paths::input(JOB, 0, n);
             let file = disk.0.wait(put_file(&disk.0.store, &path, bytes)).unwrap();
             opened.extend(disk.open(&file).unwrap());
         }

@@ -1,6 +1,7 @@
 //! `mapreduce run`: one job, from the command line: of commands, or of Python functions.
 
 use std::{
+    collections::BTreeMap,
     env, fs,
     io::{self, Write},
     os::unix::process::CommandExt,
@@ -86,7 +87,14 @@ impl Args {
         let settings = Settings { n_partitions: self.partitions, ..Settings::default() };
         let input = Input::files(format, self.input);
         let code = serde_json::to_vec(commands)?;
-        session.run(code, |digest| CodeRef::Commands { digest }, input, Some(output), settings)?;
+        session.run(
+            code,
+            |digest| CodeRef::Commands { digest },
+            input,
+            Some(output),
+            settings,
+            &BTreeMap::new(),
+        )?;
         if self.output.is_none() { print_parts(&directory) } else { Ok(()) }
     }
 }

@@ -10,7 +10,7 @@ use mapreduce_formats::encode_csv_row;
 use mapreduce_storage::StorageError;
 
 use super::{
-    Combiner, Datum, Emit, Mapper, Record, Reducer, Results, UserError, Values,
+    Combiner, Context, Datum, Emit, Mapper, Record, Reducer, Results, UserError, Values,
     fold::{Combined, Fold, Pairs, Plain},
 };
 
@@ -19,6 +19,22 @@ pub(super) struct NativeCode<M, C, R> {
     pub(super) mapper: M,
     pub(super) combiner: Option<C>,
     pub(super) reducer: R,
+}
+
+impl<M, C, R> NativeCode<M, C, R>
+where
+    M: Mapper,
+    C: Combiner<M::Value>,
+    R: Reducer<Key = M::Key, Value = M::Value>,
+{
+    /// Has every part prepare for the job.
+    pub(super) fn start(&mut self, context: &Context<'_>) -> Result<(), UserFailure> {
+        guard("the mapper's start", || self.mapper.start(context))?;
+        guard("the reducer's start", || self.reducer.start(context))?;
+        self.combiner
+            .as_mut()
+            .map_or(Ok(()), |combiner| guard("the combiner's start", || combiner.start(context)))
+    }
 }
 
 impl<M, C, R> UserCode for NativeCode<M, C, R>
@@ -101,20 +117,20 @@ where
         sink: &mut MapSink,
         fold: &mut dyn Fold<M::Value>,
     ) -> Result<(), TaskError> {
-        let mut pairs = Pairs::new();
+        let (mut pairs, input) = (Pairs::new(), records.input());
         while let Some(batch) = records.next_batch()? {
             let mut at = 0;
             let mut emit = Emit::new(&mut pairs, fold, sink, self);
             let mapped = guard("the mapper", || {
                 while at < batch.len() {
-                    mapper.map(Record::new(&batch, at), &mut emit)?;
+                    mapper.map(Record::new(&batch, at, input), &mut emit)?;
                     at += 1;
                 }
                 Ok(())
             });
             emit.finish()?;
             mapped.map_err(|failure| {
-                let record = Record::new(&batch, at);
+                let record = Record::new(&batch, at, input);
                 let shown: String = String::from_utf8_lossy(record.bytes()).chars().take(200).collect();
                 UserFailure { record: Some(format!("{shown:?} ({})", record.position())), ..failure }
             })?;

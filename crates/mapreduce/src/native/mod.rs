@@ -35,16 +35,19 @@ mod fold;
 mod session;
 mod traits;
 
-use std::process::ExitCode;
+use std::{collections::BTreeMap, io::Read, process::ExitCode};
 
+use bytes::Bytes;
 use clap::Parser;
+use mapreduce_core::JobSpec;
+use mapreduce_executor::{SideInputs, UserCode, UserFailure};
 use mapreduce_worker::EXECUTOR_ARGUMENT;
 
 use self::code::NativeCode;
 pub use self::{
     datum::{Datum, Line},
     session::{Done, Input, NativeError, Output, Session},
-    traits::{Combiner, Emit, Mapper, Record, Reducer, Results, Sum, UserError, Values},
+    traits::{Combiner, Context, Emit, Mapper, Record, Reducer, Results, Sum, UserError, Values},
 };
 use crate::executor;
 
@@ -65,12 +68,14 @@ pub struct Job<M, C, R> {
     combiner: Option<C>,
     reducer: R,
     settings: mapreduce_core::Settings,
+    side_inputs: BTreeMap<String, Bytes>,
 }
 
 impl<M: Mapper, R: Reducer<Key = M::Key, Value = M::Value>> Job<M, NoCombiner, R> {
     /// A job of these.
     pub fn new(mapper: M, reducer: R) -> Self {
-        Job { mapper, combiner: None, reducer, settings: mapreduce_core::Settings::default() }
+        let settings = mapreduce_core::Settings::default();
+        Job { mapper, combiner: None, reducer, settings, side_inputs: BTreeMap::new() }
     }
 }
 
@@ -82,13 +87,52 @@ where
 {
     /// The same with a combiner.
     pub fn combiner<D: Combiner<M::Value>>(self, combiner: D) -> Job<M, D, R> {
-        let Job { mapper, reducer, settings, .. } = self;
-        Job { mapper, combiner: Some(combiner), reducer, settings }
+        let Job { mapper, reducer, settings, side_inputs, .. } = self;
+        Job { mapper, combiner: Some(combiner), reducer, settings, side_inputs }
     }
 
     /// The same, run in another way: partitions, retries, limits.
     pub fn settings(self, settings: mapreduce_core::Settings) -> Self {
         Job { settings, ..self }
+    }
+
+    /// The same with bytes beside its records, such as a parameter or a table, which its parts read when they start; see
+    /// [`Mapper::start`]. They are sent once, and fetched once by each machine. Only the process that submits the job
+    /// gives them: the others get them from there.
+    ///
+    /// ```no_run
+    /// # use mapreduce::native::*;
+    /// #[derive(Clone, Default)]
+    /// struct Grep(String);
+    ///
+    /// impl Mapper for Grep {
+    ///     type Key = String;
+    ///     type Value = u64;
+    ///
+    ///     fn start(&mut self, context: &Context<'_>) -> Result<(), UserError> {
+    ///         self.0 = String::from_utf8(context.side_input("pattern")?)?;
+    ///         Ok(())
+    ///     }
+    ///
+    ///     fn map(&mut self, line: Record<'_>, emit: &mut Emit<'_, String, u64>) -> Result<(), UserError> {
+    ///         let line = line.text()?;
+    ///         if line.contains(&self.0) {
+    ///             emit.emit(line, 1);
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> Result<(), UserError> {
+    /// let job = Job::new(Grep::default(), Sum::new()).serve_if_asked();
+    /// let pattern = std::env::args().nth(1).unwrap_or_default();
+    /// let done = job.side_input("pattern", pattern).run(&Session::local(2)?, Input::text(["*.log"]), None)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn side_input(mut self, name: impl Into<String>, content: impl Into<Vec<u8>>) -> Self {
+        self.side_inputs.insert(name.into(), content.into().into());
+        self
     }
 
     /// If a worker or a cluster has started this process, does what it is meant to do and ends the process. To be
@@ -111,8 +155,10 @@ where
 
     fn serve(self) -> ExitCode {
         let args = executor::Program::try_parse_from(std::env::args().skip(1));
-        let load = move |_: &mapreduce_core::JobSpec, _: &[u8]| {
-            Ok(Box::new(self.code()) as Box<dyn mapreduce_executor::UserCode>)
+        let load = move |_: &JobSpec, _: &[u8], side_inputs: &SideInputs| -> Result<_, UserFailure> {
+            let mut code = self.code();
+            code.start(&Context { read: &|name| read_side_input(side_inputs, name) })?;
+            Ok(Box::new(code) as Box<dyn UserCode>)
         };
         let served = args
             .map_err(|e| e.to_string())
@@ -125,4 +171,10 @@ where
             }
         }
     }
+}
+
+fn read_side_input(side_inputs: &SideInputs, name: &str) -> Result<Vec<u8>, UserError> {
+    let mut content = Vec::new();
+    side_inputs.open(name)?.read_to_end(&mut content)?;
+    Ok(content)
 }

@@ -1,7 +1,8 @@
 //! Submitting native jobs and reading their results. Blocking: a session has an event loop of its own.
 
-use std::{fs, io, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, fs, io, path::PathBuf, sync::Arc};
 
+use bytes::Bytes;
 use futures::StreamExt;
 use mapreduce_core::{
     Clock, CodeRef, Compression, FileFormat, InputDescription, InvalidText, JobId, JobSpec,
@@ -9,10 +10,10 @@ use mapreduce_core::{
 };
 use mapreduce_executor::{Resources, TaskError, keys::Pieces, map::sample, reduce::Merge, results};
 use mapreduce_formats::{FormatError, SPLIT_BYTES, check_output, find, split};
-use mapreduce_storage::{StorageError, make_job_dirs, paths, put_file};
+use mapreduce_storage::{StorageError, Store, make_job_dirs, paths, put_file};
 use tokio::runtime::Runtime;
 
-use super::{Combiner, Datum, Job, Mapper, Reducer, code::damaged};
+use super::{Combiner, Context, Datum, Job, Mapper, Reducer, code::damaged};
 use crate::{
     Client, ClientError, ClusterError, ClusterUrls, Credentials, JobOutcome, LocalCluster, LocalOptions,
 };
@@ -65,9 +66,13 @@ pub enum NativeError {
     },
 }
 
-/// What a job reads.
+/// What a job reads: files of one format, or several such inputs.
 #[derive(Debug, Clone)]
-pub struct Input {
+pub struct Input(Vec<Files>);
+
+/// Files of one format.
+#[derive(Debug, Clone)]
+struct Files {
     patterns: Vec<String>,
     format: FileFormat,
     split_bytes: u64,
@@ -77,7 +82,7 @@ impl Input {
     /// Files of any format. Patterns are paths, directories, globs and `file://` URLs.
     pub fn files(format: FileFormat, patterns: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let patterns = patterns.into_iter().map(Into::into).collect();
-        Input { patterns, format, split_bytes: NATIVE_SPLIT_BYTES }
+        Input(vec![Files { patterns, format, split_bytes: NATIVE_SPLIT_BYTES }])
     }
 
     /// Lines of UTF-8.
@@ -85,9 +90,17 @@ impl Input {
         Input::files(FileFormat::Text { invalid: InvalidText::Error }, patterns)
     }
 
+    /// These and others, of any format. The mapper tells them apart by [`Record::input`](super::Record::input),
+    /// which counts them from 0.
+    pub fn and(mut self, others: Input) -> Self {
+        self.0.extend(others.0);
+        self
+    }
+
     /// About how many bytes one map task reads.
-    pub fn split_bytes(self, split_bytes: u64) -> Self {
-        Input { split_bytes: split_bytes.max(1), ..self }
+    pub fn split_bytes(mut self, split_bytes: u64) -> Self {
+        self.0.iter_mut().for_each(|files| files.split_bytes = split_bytes.max(1));
+        self
     }
 }
 
@@ -149,13 +162,16 @@ impl Session {
         Ok(Session { runtime, client, urls, username: username.to_owned(), cluster: None })
     }
 
-    fn describe(&self, input: Input) -> Result<InputDescription, NativeError> {
-        let files = self.runtime.block_on(find(&input.patterns, None))?;
-        let splits = split(&files, &input.format, input.split_bytes);
-        Ok(InputDescription::Files { format: input.format, files, splits })
+    fn describe(&self, input: &Input) -> Result<Vec<InputDescription>, NativeError> {
+        let describe = |wanted: &Files| {
+            let files = self.runtime.block_on(find(&wanted.patterns, None))?;
+            let splits = split(&files, &wanted.format, wanted.split_bytes);
+            Ok(InputDescription::Files { format: wanted.format, files, splits })
+        };
+        input.0.iter().map(describe).collect()
     }
 
-    /// Submits a job whose code is `code` and waits for its end.
+    /// Submits a job whose code is `code`, with its side inputs by name, and waits for its end.
     pub(crate) fn run(
         &self,
         code: Vec<u8>,
@@ -163,18 +179,21 @@ impl Session {
         input: Input,
         output: Option<Output>,
         settings: Settings,
+        side_inputs: &BTreeMap<String, Bytes>,
     ) -> Result<JobId, NativeError> {
-        let input = self.describe(input)?;
+        let inputs = self.describe(&input)?;
         let output = output.map(describe_output).transpose()?;
         self.runtime.block_on(async {
             let job = self.client.reserve().await?;
             make_job_dirs(&self.urls.storage, job)?;
+            let store = self.client.store();
             let digest = blake3::hash(&code).to_hex().to_string();
-            put_file(self.client.store(), &paths::code(job, &digest), code.into()).await?;
+            put_file(store, &paths::code(job, &digest), code.into()).await?;
+            let side_inputs = put_side_inputs(store, job, side_inputs).await?;
             let (user, submitted_at_ms) = (self.username.clone(), SystemClock::default().unix_ms());
             let code = code_ref(digest);
             self.client
-                .submit(&JobSpec { job, user, code, input, output, settings, submitted_at_ms })
+                .submit(&JobSpec { job, user, code, inputs, side_inputs, output, settings, submitted_at_ms })
                 .await?;
             let mut updates = Box::pin(self.client.watch(job));
             while updates.next().await.transpose()?.is_some() {}
@@ -220,10 +239,16 @@ where
     /// The same job with its results in the order of keys over all partitions, about `n_partitions` of them, so that
     /// the files of an output, one behind the other, are sorted. Maps a sample of the input for it, in this process.
     pub fn sorted(self, session: &Session, input: &Input, n_partitions: u32) -> Result<Self, NativeError> {
-        let description = session.describe(input.clone())?;
+        let inputs = session.describe(input)?;
         let mut code = self.code();
+        let unknown =
+            |name: &str| format!("the job has no side input {name:?}: give it one before it is sorted");
+        let read = |name: &str| {
+            Ok(self.side_inputs.get(name).map(|content| content.to_vec()).ok_or_else(|| unknown(name))?)
+        };
+        code.start(&Context { read: &read }).map_err(TaskError::from)?;
         let resources = session.resources()?;
-        let partitioning = sample(&mut code, &description, JobId(0), n_partitions, &resources)?;
+        let partitioning = sample(&mut code, &inputs, JobId(0), n_partitions, &resources)?;
         let settings = Settings { partitioning, ..self.settings.clone() };
         Ok(self.settings(settings))
     }
@@ -238,7 +263,7 @@ where
         let program = std::env::current_exe().map_err(system("this program can't be found"))?;
         let code = fs::read(program).map_err(system("this program's file can't be read"))?;
         let native = |digest| CodeRef::Native { digest };
-        let job = session.run(code, native, input, output, self.settings.clone())?;
+        let job = session.run(code, native, input, output, self.settings.clone(), &self.side_inputs)?;
         Ok(Done { session, job, kind: std::marker::PhantomData })
     }
 }
@@ -287,6 +312,21 @@ fn next_results<K: Datum, O: Datum>(groups: &mut Merge) -> Result<Option<Vec<(K,
         }
     }
     Ok(Some(found))
+}
+
+/// Uploads the side inputs of a job; answers their digests by name.
+async fn put_side_inputs(
+    store: &Store,
+    job: JobId,
+    side_inputs: &BTreeMap<String, Bytes>,
+) -> Result<BTreeMap<String, String>, StorageError> {
+    let mut digests = BTreeMap::new();
+    for (name, content) in side_inputs {
+        let digest = blake3::hash(content).to_hex().to_string();
+        put_file(store, &paths::side_input(job, &digest), content.clone()).await?;
+        digests.insert(name.clone(), digest);
+    }
+    Ok(digests)
 }
 
 fn describe_output(output: Output) -> Result<OutputDescription, NativeError> {

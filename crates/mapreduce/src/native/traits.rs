@@ -14,12 +14,31 @@ use super::{
 /// Python.
 pub type UserError = Box<dyn std::error::Error + Send + Sync>;
 
+/// What the parts of a job may ask for when they start.
+pub struct Context<'a> {
+    pub(super) read: &'a dyn Fn(&str) -> Result<Vec<u8>, UserError>,
+}
+
+impl Context<'_> {
+    /// The content of a side input, which the job was given by [`Job::side_input`](super::Job::side_input).
+    pub fn side_input(&self, name: &str) -> Result<Vec<u8>, UserError> {
+        (self.read)(name)
+    }
+}
+
 /// Makes pairs of records. A task works on a clone of its own.
 pub trait Mapper: Clone + Send + 'static {
     /// Of the pairs.
     type Key: Datum + 'static;
     /// Of the pairs.
     type Value: Datum + 'static;
+
+    /// Prepares for a job, before anything is mapped: once in each process, not once a task. What is large and made here
+    /// belongs into an `Arc`, because tasks work on clones.
+    fn start(&mut self, context: &Context<'_>) -> Result<(), UserError> {
+        let _ = context;
+        Ok(())
+    }
 
     /// Maps one record.
     fn map(
@@ -31,6 +50,12 @@ pub trait Mapper: Clone + Send + 'static {
 
 /// Makes one value of two of the same key, which takes their place: associative, and in the order of the input.
 pub trait Combiner<V>: Clone + Send + 'static {
+    /// Prepares for a job, as [`Mapper::start`] does.
+    fn start(&mut self, context: &Context<'_>) -> Result<(), UserError> {
+        let _ = context;
+        Ok(())
+    }
+
     /// Adds a value to those before.
     fn combine(&mut self, before: &mut V, value: V);
 }
@@ -43,6 +68,12 @@ pub trait Reducer: Clone + Send + 'static {
     type Value: Datum;
     /// Of the results.
     type Output: Datum;
+
+    /// Prepares for a job, as [`Mapper::start`] does.
+    fn start(&mut self, context: &Context<'_>) -> Result<(), UserError> {
+        let _ = context;
+        Ok(())
+    }
 
     /// Reduces one key. Values that are not read are skipped.
     fn reduce(
@@ -58,11 +89,17 @@ pub trait Reducer: Clone + Send + 'static {
 pub struct Record<'a> {
     batch: &'a Batch,
     index: usize,
+    input: usize,
 }
 
 impl<'a> Record<'a> {
-    pub(super) fn new(batch: &'a Batch, index: usize) -> Self {
-        Record { batch, index }
+    pub(super) fn new(batch: &'a Batch, index: usize, input: usize) -> Self {
+        Record { batch, index, input }
+    }
+
+    /// Which of the job's inputs it is from, counted from 0.
+    pub fn input(self) -> usize {
+        self.input
     }
 
     /// Its bytes: a line without its end, a JSON text, a whole file, so many bytes.

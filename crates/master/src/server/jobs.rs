@@ -123,11 +123,11 @@ impl Service {
         let mut read = BTreeSet::new();
         for (record, _) in all.iter().filter(|(record, _)| !record.phase.is_terminal()) {
             let spec = storage::read::<JobSpec>(&self.context.store, &paths::spec(record.job)).await;
-            if let Some(JobSpec { input: InputDescription::Result { of, .. }, .. }) =
-                spec.map_err(storage_status)?
-            {
-                read.insert(of);
-            }
+            let inputs = spec.map_err(storage_status)?.map(|spec| spec.inputs).unwrap_or_default();
+            read.extend(inputs.iter().filter_map(|input| match input {
+                InputDescription::Result { of, .. } => Some(*of),
+                _ => None,
+            }));
         }
         Ok(read)
     }
@@ -145,7 +145,7 @@ impl Service {
 /// What no job can have.
 fn check(spec: &JobSpec, caller: &Caller) -> Result<(), Status> {
     let settings = &spec.settings;
-    let n_splits = spec.input.n_splits();
+    let n_splits = spec.n_splits();
     let wrong = if spec.user != caller.name {
         Some(format!("the spec names {:?} as its user, the caller is {:?}", spec.user, caller.name))
     } else if settings.requested_n_workers == Some(0) {

@@ -1,0 +1,296 @@
+//! Side inputs: bytes that user code reads beside its records, such as a value that was broadcast to all tasks.
+//!
+//! Each is an object of the job, named by its digest. The processes of a machine share one copy of it in the scratch
+//! directory, which whoever needs it first fetches from storage; it serves other jobs with the same side input, too.
+//! Copies are a cache: one that is gone or damaged is fetched again.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, TryLockError},
+    io::{self, Seek},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use mapreduce_core::{JobId, JobSpec};
+use mapreduce_storage::{LocalCopyError, copy_locally, paths};
+
+use crate::{Resources, TaskError};
+
+/// What the copies' names begin with.
+const PREFIX: &str = "mapreduce-side-";
+/// What the copies may take, beside the one that came last: the oldest go first.
+const KEPT_BYTES_MAX: u64 = 1 << 30;
+/// How long to wait for another process that is fetching, and how often to look: it may have been stopped.
+const PATIENCE: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// A side input that can't be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct SideInputError(String);
+
+/// The side inputs of one job. Clones share them.
+#[derive(Debug, Clone)]
+pub struct SideInputs {
+    resources: Resources,
+    job: JobId,
+    /// By name.
+    digests: Arc<BTreeMap<String, String>>,
+    /// What kept one from being read: not the code's fault, whatever it makes of it.
+    failed: Arc<Mutex<Option<TaskError>>>,
+}
+
+impl SideInputs {
+    /// Those of the job that `spec` describes. Nothing is fetched yet.
+    pub fn new(spec: &JobSpec, resources: &Resources) -> Self {
+        let digests = Arc::new(spec.side_inputs.clone());
+        SideInputs { resources: resources.clone(), job: spec.job, digests, failed: Arc::default() }
+    }
+
+    /// The content of a side input, to be read from its beginning.
+    pub fn open(&self, name: &str) -> Result<File, SideInputError> {
+        let Some(digest) = self.digests.get(name) else {
+            return Err(SideInputError(format!(
+                "the job has no side input {name:?}: give it one when you submit it"
+            )));
+        };
+        self.shared_copy(digest).map_err(|error| {
+            let message = error.to_string();
+            *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            SideInputError(message)
+        })
+    }
+
+    /// What kept a side input from being read since this was asked last.
+    pub(crate) fn take_failure(&self) -> Option<TaskError> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn shared_copy(&self, digest: &str) -> Result<File, TaskError> {
+        let scratch = &self.resources.scratch;
+        let path = scratch.join(format!("{PREFIX}{digest}"));
+        let refused = |error| TaskError::scratch(scratch)(error);
+        if let Some(copy) = open_intact(&path, digest).map_err(refused)? {
+            return Ok(copy);
+        }
+        // Held until this returns.
+        let _turn = wait_for_turn(scratch, &path, PATIENCE).map_err(refused)?;
+        if let Some(copy) = open_intact(&path, digest).map_err(refused)? {
+            return Ok(copy);
+        }
+        let object = paths::side_input(self.job, digest);
+        let copied = self.resources.wait(copy_locally(&self.resources.store, &object, digest, &path, 0o600));
+        let copy = copied.map_err(|error| match error {
+            LocalCopyError::Storage(error) => TaskError::Storage(error),
+            LocalCopyError::Disk { source, .. } => refused(source),
+        })?;
+        make_room(scratch, &path, KEPT_BYTES_MAX).map_err(refused)?;
+        Ok(copy)
+    }
+}
+
+/// The file, if it is there and what its name says.
+fn open_intact(path: &Path, digest: &str) -> io::Result<Option<File>> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(&mut file)?;
+    file.rewind()?;
+    Ok((hasher.finalize().to_hex().as_str() == digest).then_some(file))
+}
+
+/// Waits as long as another process fetches something, or until `path` is there: so that several which need the same
+/// fetch it once. The turn ends when the file is dropped, or its process is killed. Nothing but effort depends on it.
+fn wait_for_turn(scratch: &Path, path: &Path, patience: Duration) -> io::Result<File> {
+    let turn =
+        File::options().create(true).truncate(false).write(true).open(scratch.join("mapreduce-side.lock"))?;
+    let since = Instant::now();
+    let busy = || matches!(turn.try_lock(), Err(TryLockError::WouldBlock));
+    while busy() && !path.exists() && since.elapsed() < patience {
+        thread::sleep(LOOK_EVERY);
+    }
+    Ok(turn)
+}
+
+/// Removes the oldest copies, but for `newest`, while all others together take more than `bytes_max`. Who has one open
+/// reads on.
+fn make_room(scratch: &Path, newest: &Path, bytes_max: u64) -> io::Result<()> {
+    let mut others: Vec<(SystemTime, u64, PathBuf)> = Vec::new();
+    for entry in fs::read_dir(scratch)? {
+        let entry = entry?;
+        let is_copy = entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes());
+        if is_copy && entry.path() != newest {
+            match entry.metadata() {
+                Ok(metadata) => others.push((metadata.modified()?, metadata.len(), entry.path())),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    others.sort_unstable_by(|a, b| b.cmp(a));
+    let mut kept = 0;
+    for (_, length, path) in others {
+        kept += length;
+        if kept > bytes_max {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, io::Read, os::unix::fs::MetadataExt};
+
+    use mapreduce_core::{CodeRef, Settings};
+    use mapreduce_storage::{Store, put_file};
+    use object_store::{
+        ObjectStoreExt,
+        memory::InMemory,
+        throttle::{ThrottleConfig, ThrottledStore},
+    };
+    use tokio::runtime::Builder;
+
+    use super::*;
+
+    const JOB: JobId = JobId(7);
+
+    /// A store that takes its time with what is read.
+    fn store() -> Store {
+        let config =
+            ThrottleConfig { wait_get_per_call: Duration::from_millis(50), ..ThrottleConfig::default() };
+        Arc::new(ThrottledStore::new(InMemory::new(), config))
+    }
+
+    fn digest(content: &[u8]) -> String {
+        blake3::hash(content).to_hex().to_string()
+    }
+
+    /// The side inputs of a process of its own, by the names "0", "1", ...
+    fn side_inputs(store: &Store, scratch: &Path, contents: &[&[u8]]) -> SideInputs {
+        let runtime = Arc::new(Builder::new_current_thread().enable_all().build().unwrap());
+        let resources =
+            Resources { runtime: Some(runtime), ..Resources::local(store.clone(), 1, scratch.to_owned()) };
+        let spec = JobSpec {
+            job: JOB,
+            user: "ada".to_owned(),
+            code: CodeRef::Native { digest: String::new() },
+            inputs: vec![],
+            side_inputs: (0..).zip(contents).map(|(n, content)| (format!("{n}"), digest(content))).collect(),
+            output: None,
+            settings: Settings::default(),
+            submitted_at_ms: 0,
+        };
+        SideInputs::new(&spec, &resources)
+    }
+
+    fn put(side: &SideInputs, content: &[u8]) {
+        let path = paths::side_input(JOB, &digest(content));
+        side.resources.wait(put_file(&side.resources.store, &path, content.to_vec().into())).unwrap();
+    }
+
+    fn read(side: &SideInputs, name: &str) -> Vec<u8> {
+        let mut content = Vec::new();
+        side.open(name).unwrap().read_to_end(&mut content).unwrap();
+        content
+    }
+
+    fn names(scratch: &Path) -> BTreeSet<String> {
+        fs::read_dir(scratch)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn processes_that_need_the_same_at_the_same_time_fetch_it_once() {
+        let (store, scratch) = (store(), tempfile::tempdir().unwrap());
+        put(&side_inputs(&store, scratch.path(), &[]), b"content");
+        let files: Vec<File> = thread::scope(|scope| {
+            let open = || side_inputs(&store, scratch.path(), &[b"content"]).open("0").unwrap();
+            let opening: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
+            opening.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let inodes: BTreeSet<u64> = files.iter().map(|file| file.metadata().unwrap().ino()).collect();
+        assert_eq!(inodes.len(), 1);
+    }
+
+    #[test]
+    fn a_copy_serves_other_jobs_and_is_fetched_again_if_it_is_damaged() {
+        let (store, scratch) = (store(), tempfile::tempdir().unwrap());
+        let side = side_inputs(&store, scratch.path(), &[b"content", b""]);
+        put(&side, b"content");
+        put(&side, b"");
+        assert_eq!((read(&side, "0"), read(&side, "1")), (b"content".to_vec(), vec![]));
+        let copy = scratch.path().join(format!("{PREFIX}{}", digest(b"content")));
+        assert_eq!(copy.metadata().unwrap().mode() & 0o777, 0o600);
+
+        fs::write(&copy, "damaged").unwrap();
+        assert_eq!(read(&side, "0"), b"content");
+        side.resources.wait(store.delete(&paths::side_input(JOB, &digest(b"content")))).unwrap();
+        assert_eq!(read(&side_inputs(&store, scratch.path(), &[b"content"]), "0"), b"content");
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_told_and_remembered() {
+        let (store, scratch) = (store(), tempfile::tempdir().unwrap());
+        let side = side_inputs(&store, scratch.path(), &[b"absent", b"damaged"]);
+        let path = paths::side_input(JOB, &digest(b"damaged"));
+        side.resources.wait(store.put(&path, "other".into())).unwrap();
+        for (name, why) in [("0", "is not in storage"), ("1", "its digest is not its name")] {
+            let error = side.open(name).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+            let failure = side.clone().take_failure().unwrap();
+            assert!(matches!(failure, TaskError::Storage(_)), "{failure}");
+        }
+        // The code's own mistake is its own to handle.
+        assert!(side.open("2").unwrap_err().to_string().contains("no side input \"2\""));
+        assert!(side.take_failure().is_none());
+        assert_eq!(names(scratch.path()), ["mapreduce-side.lock".to_owned()].into());
+    }
+
+    #[test]
+    fn a_process_that_was_stopped_while_it_fetched_holds_up_nobody_for_long() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("copy");
+        let stopped = wait_for_turn(scratch.path(), &path, PATIENCE).unwrap();
+        wait_for_turn(scratch.path(), &path, Duration::from_millis(20)).unwrap();
+        // What comes ends the wait, too.
+        fs::write(&path, "").unwrap();
+        wait_for_turn(scratch.path(), &path, Duration::MAX).unwrap();
+        drop(stopped);
+    }
+
+    #[test]
+    fn the_oldest_copies_make_room() {
+        let scratch = tempfile::tempdir().unwrap();
+        let make = |name: &str, age: u64| {
+            let path = scratch.path().join(name);
+            fs::write(&path, "12345").unwrap();
+            let then = SystemTime::now() - Duration::from_secs(age);
+            File::options().write(true).open(&path).unwrap().set_modified(then).unwrap();
+            path
+        };
+        let newest = make("mapreduce-side-new", 0);
+        let (old, older) = (make("mapreduce-side-b", 10), make("mapreduce-side-a", 20));
+        let (oldest, other) = (make("mapreduce-side-c", 30), make("program-d", 40));
+        let mut reading = File::open(&oldest).unwrap();
+        make_room(scratch.path(), &newest, 10).unwrap();
+        assert!([&newest, &old, &older, &other].iter().all(|path| path.exists()));
+        assert!(!oldest.exists());
+        let mut content = String::new();
+        reading.read_to_string(&mut content).unwrap();
+        assert_eq!(content, "12345");
+        make_room(scratch.path(), &newest, 0).unwrap();
+        assert_eq!(names(scratch.path()), ["mapreduce-side-new".to_owned(), "program-d".to_owned()].into());
+    }
+}

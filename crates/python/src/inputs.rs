@@ -1,0 +1,66 @@
+//! What a job reads: one input, or several, each of which is files, an earlier job's result or records.
+
+use mapreduce_core::{InputDescription, JobId, JobSpec, Partitioning, Plan};
+use mapreduce_executor::{SideInputs, TaskError, map::sample};
+use mapreduce_storage::{paths, read};
+use pyo3::prelude::*;
+
+use crate::{
+    cluster::Live,
+    files::InputFiles,
+    raise::{StorageError, invalid},
+    results,
+    upload::{Place, upload_records},
+    user_code::PythonCode,
+};
+
+/// A job whose result is another job's input; see `mapreduce.read_result`.
+#[derive(FromPyObject)]
+struct EarlierJob {
+    earlier_job_id: String,
+}
+
+/// Describes the inputs of `job`, and uploads those that are records. `check` may end it.
+pub fn describe(
+    py: Python<'_>,
+    live: &Live,
+    job: JobId,
+    inputs: &[Bound<'_, PyAny>],
+    split_records: Option<u64>,
+    check: &dyn Fn() -> PyResult<()>,
+) -> PyResult<Vec<InputDescription>> {
+    let describe = |(number, input): (u32, &Bound<'_, PyAny>)| {
+        if let Ok(files) = input.cast::<InputFiles>() {
+            return Ok(files.get().0.clone());
+        }
+        if let Ok(earlier) = input.extract::<EarlierJob>() {
+            return result_of(py, live, &earlier.earlier_job_id);
+        }
+        let place = Place { job, number, is_one_of_several: inputs.len() > 1 };
+        let splits = upload_records(&live.urls.storage, place, input, split_records, check)?;
+        Ok(InputDescription::Uploaded { splits })
+    };
+    (0..).zip(inputs).map(describe).collect()
+}
+
+fn result_of(py: Python<'_>, live: &Live, job: &str) -> PyResult<InputDescription> {
+    let of: JobId = job.parse().map_err(invalid)?;
+    let plan: Option<Plan> = live.run(
+        py,
+        || async { read(live.client.store(), &paths::plan(of)).await },
+        |e| StorageError::new_err(e.to_string()),
+    )?;
+    let plan =
+        plan.ok_or_else(|| invalid(format!("{of} has no result: it was cleared, or never planned")))?;
+    Ok(InputDescription::Result { of, n_partitions: plan.n_partitions })
+}
+
+/// Ranges of keys, from a sample of the inputs that is mapped here.
+pub fn sampled(spec: &JobSpec, code: &[u8], storage_url: &str) -> PyResult<Partitioning> {
+    let resources = results::resources(storage_url)?;
+    let n_partitions = Plan::new(spec).n_partitions;
+    let sampled = PythonCode::load(spec, code, &SideInputs::new(spec, &resources))
+        .map_err(TaskError::from)
+        .and_then(|mut code| sample(code.as_mut(), &spec.inputs, spec.job, n_partitions, &resources));
+    sampled.map_err(|e| invalid(format!("the keys can't be sampled, as sort=True wants: {e}")))
+}
