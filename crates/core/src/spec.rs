@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Compression, FileFormat, FileRange, InputFile, JobId, Persisted, Split};
+use crate::{Compression, Content, FileFormat, FileRange, InputFile, JobId, Persisted, Split};
 
 /// Everything that a job's tasks need to know, written once to `spec`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,10 @@ pub struct JobSpec {
     /// What the functions read beside their records: by name the BLAKE3 of the content, hexadecimal, whose object is
     /// `side/<digest>`. What Python broadcasts has its digest for a name.
     pub side_inputs: BTreeMap<String, String>,
+    /// Objects of the job that are so small that they are here instead, by their names below the job's directory:
+    /// code and uploaded records.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub contents: BTreeMap<String, Content>,
     /// Where the results go; none: to the client.
     pub output: Option<OutputDescription>,
     /// How to run it.
@@ -222,6 +226,7 @@ mod tests {
             code: CodeRef::Python { digest: "ab12".to_owned() },
             inputs,
             side_inputs,
+            contents: [("code/ab12".to_owned(), Content(vec![1, 2, 3]))].into(),
             output: None,
             settings: Settings::default(),
             submitted_at_ms: 1,

@@ -1,8 +1,8 @@
 //! The records of one split, of whichever input, wherever they are.
 
-use std::{ops::Range, sync::Arc};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
-use mapreduce_core::{InputDescription, JobId};
+use mapreduce_core::{Content, InputDescription, JobId};
 use mapreduce_formats::{Batch, SplitReader};
 use mapreduce_storage::splits::read_split;
 
@@ -24,18 +24,20 @@ enum Source {
 }
 
 impl Records {
-    /// Those that the map task `index` reads; none if there is no such task.
+    /// Those that the map task `index` reads; none if there is no such task. `contents` are the objects that are in
+    /// the job's specification.
     pub(crate) fn of(
         inputs: &[InputDescription],
         job: JobId,
         index: u32,
+        contents: &BTreeMap<String, Content>,
         resources: &Resources,
     ) -> Result<Option<Records>, TaskError> {
         let Some((input, index)) = InputDescription::locate(inputs, index) else { return Ok(None) };
         let source = match &inputs[input] {
             InputDescription::Uploaded { splits } => {
                 let Some(split) = splits.get(index as usize) else { return Ok(None) };
-                let records = resources.wait(read_split(&resources.store, job, split))?;
+                let records = resources.wait(read_split(&resources.store, job, split, contents))?;
                 Source::Uploaded(Some(Batch::of_uploaded(
                     Arc::from(split.object.as_str()),
                     split.first_record,

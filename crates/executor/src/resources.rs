@@ -14,7 +14,7 @@ pub struct Resources {
     pub store: Store,
     /// Where I/O waits; none if the store does all of it on the thread that asks. Nothing of it may run when an
     /// attempt asks for something: it is used by one thread.
-    runtime: Option<Arc<Runtime>>,
+    pub(crate) runtime: Option<Arc<Runtime>>,
     /// How much memory the engine's buffers may take, in bytes. A budget that is too small for one block of each
     /// of two files is exceeded.
     pub memory_bytes: usize,

@@ -186,6 +186,7 @@ mod tests {
             code: CodeRef::Native { digest: String::new() },
             inputs: vec![],
             side_inputs: (0..).zip(contents).map(|(n, content)| (format!("{n}"), digest(content))).collect(),
+            contents: std::collections::BTreeMap::new(),
             output: None,
             settings: Settings::default(),
             submitted_at_ms: 0,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 use mapreduce_core::{
-    AttemptId, Clock, Failure, FailureKind, Incarnation, JobId, JobSpec, OutputDescription, Partitioning,
-    Persisted, Plan, Stage, TaskId, content_bytes_max,
+    AttemptId, Clock, Content, Failure, FailureKind, Incarnation, JobId, JobSpec, OutputDescription,
+    Partitioning, Persisted, Plan, Stage, TaskId, content_bytes_max,
 };
 use mapreduce_storage::{
     Commit, FileRef, Manifest, Marker, StorageError, Store, commit, delete_attempt, marker, paths, read,
@@ -158,7 +158,10 @@ impl Executor {
                 read_there::<Plan>(store, paths::plan(id))
             )?;
             let path = paths::code(id, spec.code.digest());
-            let code = read_bytes(store, &path).await?.ok_or_else(|| not_found(&path))?;
+            let code = match spec.contents.get(&paths::below_job(&path)) {
+                Some(Content(code)) => code.clone().into(),
+                None => read_bytes(store, &path).await?.ok_or_else(|| not_found(&path))?,
+            };
             if blake3::hash(&code).to_hex().as_str() != spec.code.digest() {
                 let why = "its digest is not its name".to_owned();
                 return Err(StorageError::Damaged { path: path.to_string(), why });
@@ -173,7 +176,8 @@ impl Executor {
 
     fn map(&self, job: &mut Job, assignment: &Assignment) -> Result<Output, TaskError> {
         let &Assignment { task, attempt, .. } = assignment;
-        let records = Records::of(&job.spec.inputs, job.spec.job, task.index, &self.resources)?;
+        let JobSpec { job: id, inputs, contents, .. } = &job.spec;
+        let records = Records::of(inputs, *id, task.index, contents, &self.resources)?;
         let mut records = records.ok_or_else(|| not_planned(task))?;
         let mut sink = MapSink::new(&self.resources, partitioner(&job.spec, &job.plan));
         job.code.map(&mut records, &mut sink)?;

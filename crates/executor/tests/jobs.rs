@@ -107,6 +107,7 @@ impl World {
             code: CodeRef::Python { digest: digest.clone() },
             inputs: vec![InputDescription::Uploaded { splits }],
             side_inputs: BTreeMap::new(),
+            contents: std::collections::BTreeMap::new(),
             output: None,
             settings: Settings { n_partitions: Some(n_partitions), ..Settings::default() },
             submitted_at_ms: 0,

@@ -26,6 +26,7 @@ fn spec(job: JobId) -> JobSpec {
         code: CodeRef::Python { digest: "00".into() },
         inputs: vec![InputDescription::Uploaded { splits: vec![split] }],
         side_inputs: Default::default(),
+        contents: std::collections::BTreeMap::new(),
         output: None,
         settings: Settings::default(),
         submitted_at_ms: 1,

@@ -89,6 +89,7 @@ fn spec(job: JobId, user: &str) -> JobSpec {
         code: CodeRef::Python { digest: "0".repeat(64) },
         inputs: vec![InputDescription::Uploaded { splits: vec![] }],
         side_inputs: Default::default(),
+        contents: std::collections::BTreeMap::new(),
         output: None,
         settings: Settings::default(),
         submitted_at_ms: 1,

@@ -1,13 +1,14 @@
 //! A cluster's client, as Python holds it: jobs, and looks at what the cluster is doing.
 
-use std::{collections::BTreeMap, iter, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::StreamExt;
 use mapreduce::{ClientError, JobOutcome, monitor};
 use mapreduce_coordination::records::{self, Member};
 use mapreduce_core::{
-    Clock, CodeRef, JobId, JobPhase, JobSpec, Persisted, Progress, Role, Settings, SystemClock,
+    CODE_CONTENT_BYTES_MAX, Clock, CodeRef, Content, JobId, JobPhase, JobSpec, Persisted, Progress, Role,
+    Settings, SystemClock,
 };
 use mapreduce_storage::paths;
 use pyo3::{
@@ -83,10 +84,18 @@ impl Client {
         let side = |(digest, content): (&String, &PyBackedBytes)| {
             (paths::side_input(job, digest), Bytes::from_owner(content.clone_ref(py)))
         };
-        let objects = iter::once((paths::code(job, &digest), Bytes::from_owner(code.clone_ref(py))));
-        let uploading =
-            Uploading::begin(py, live.client.store(), objects.chain(side_inputs.iter().map(side)))?;
-        let described = describe(py, live, job, &inputs, split_records, &|| {
+        let code_path = paths::code(job, &digest);
+        let mut contents = BTreeMap::new();
+        let code_object = match code.len() as u64 <= CODE_CONTENT_BYTES_MAX {
+            true => {
+                contents.insert(paths::below_job(&code_path), Content(code.to_vec()));
+                None
+            }
+            false => Some((code_path, Bytes::from_owner(code.clone_ref(py)))),
+        };
+        let objects = code_object.into_iter().chain(side_inputs.iter().map(side));
+        let uploading = Uploading::begin(py, live.client.store(), objects)?;
+        let described = describe(py, live, job, &inputs, split_records, &mut contents, &|| {
             live.check_open()?;
             if is_cancelled.call0()?.is_truthy()? {
                 return Err(CancelledError::new_err(format!("{job} was cancelled")));
@@ -103,6 +112,7 @@ impl Client {
             code: CodeRef::Python { digest },
             inputs,
             side_inputs: side_inputs.into_keys().map(|digest| (digest.clone(), digest)).collect(),
+            contents,
             output: output.map(serde_json::from_str).transpose().map_err(not_ours)?,
             settings,
             submitted_at_ms: SystemClock::default().unix_ms(),

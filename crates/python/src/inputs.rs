@@ -1,6 +1,8 @@
 //! What a job reads: one input, or several, each of which is files, an earlier job's result or records.
 
-use mapreduce_core::{InputDescription, JobId, JobSpec, Partitioning, Plan};
+use std::collections::BTreeMap;
+
+use mapreduce_core::{Content, InputDescription, JobId, JobSpec, Partitioning, Plan};
 use mapreduce_executor::{SideInputs, TaskError, map::sample};
 use mapreduce_storage::{paths, read};
 use pyo3::prelude::*;
@@ -20,13 +22,15 @@ struct EarlierJob {
     earlier_job_id: String,
 }
 
-/// Describes the inputs of `job`, and uploads those that are records. `check` may end it.
+/// Describes the inputs of `job`, and uploads those that are records, but for the smallest, which are added to
+/// `contents`. `check` may end it.
 pub fn describe(
     py: Python<'_>,
     live: &Live,
     job: JobId,
     inputs: &[Bound<'_, PyAny>],
     split_records: Option<u64>,
+    contents: &mut BTreeMap<String, Content>,
     check: &dyn Fn() -> PyResult<()>,
 ) -> PyResult<Vec<InputDescription>> {
     let describe = |(number, input): (u32, &Bound<'_, PyAny>)| {
@@ -37,7 +41,8 @@ pub fn describe(
             return result_of(py, live, &earlier.earlier_job_id);
         }
         let place = Place { job, number, is_one_of_several: inputs.len() > 1 };
-        let splits = upload_records(&live.urls.storage, place, input, split_records, check)?;
+        let (splits, small) = upload_records(&live.urls.storage, place, input, split_records, check)?;
+        contents.extend(small.map(|object| (object.name, Content(object.bytes.into()))));
         Ok(InputDescription::Uploaded { splits })
     };
     (0..).zip(inputs).map(describe).collect()
@@ -61,6 +66,8 @@ pub fn sampled(spec: &JobSpec, code: &[u8], storage_url: &str) -> PyResult<Parti
     let n_partitions = Plan::new(spec).n_partitions;
     let sampled = PythonCode::load(spec, code, &SideInputs::new(spec, &resources))
         .map_err(TaskError::from)
-        .and_then(|mut code| sample(code.as_mut(), &spec.inputs, spec.job, n_partitions, &resources));
+        .and_then(|mut code| {
+            sample(code.as_mut(), (spec.job, &spec.inputs, &spec.contents), n_partitions, &resources)
+        });
     sampled.map_err(|e| invalid(format!("the keys can't be sampled, as sort=True wants: {e}")))
 }

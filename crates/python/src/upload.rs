@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::future::join_all;
-use mapreduce_core::{JobId, Split};
+use mapreduce_core::{CONTENT_BYTES_MAX, JobId, Split};
 use mapreduce_executor::Resources;
 use mapreduce_storage::{
     FileRef, StorageError as StoreError, Store, put_file,
@@ -67,16 +67,17 @@ pub struct Place {
 
 /// Encodes and writes the records of an input, `split_records` to a split, or as many as suit. Of a list it takes
 /// what is in it when it is called; an iterator is streamed. Other threads run while it writes, and whenever
-/// `check` is called, which may end it.
+/// `check` is called, which may end it. Answers the splits, and the object with all of them if that is too small to be
+/// written.
 pub fn upload_records(
     storage_url: &str,
     place: Place,
     data: &Bound<'_, PyAny>,
     split_records: Option<u64>,
     check: &dyn Fn() -> PyResult<()>,
-) -> PyResult<Vec<Split>> {
+) -> PyResult<(Vec<Split>, Option<FullObject>)> {
     let py = data.py();
-    let storage = Uploader::open(storage_url, place.job)?;
+    let mut storage = Uploader::open(storage_url, place.job)?;
     let data = match data.cast_exact::<PyList>() {
         Ok(list) => list.get_slice(0, list.len()).into_any(),
         Err(_) => data.clone(),
@@ -106,22 +107,29 @@ pub fn upload_records(
         }
     }
     let (last, splits) = writer.finish();
-    last.map_or(Ok(()), |object| storage.put(py, object))?;
-    Ok(splits)
+    match last {
+        Some(only) if !storage.was_used && only.bytes.len() as u64 <= CONTENT_BYTES_MAX => {
+            Ok((splits, Some(only)))
+        }
+        Some(last) => storage.put(py, last).map(|()| (splits, None)),
+        None => Ok((splits, None)),
+    }
 }
 
 struct Uploader {
     resources: Resources,
     job: JobId,
+    was_used: bool,
 }
 
 impl Uploader {
     fn open(url: &str, job: JobId) -> PyResult<Self> {
         let resources = Resources::open(url, 0, std::env::temp_dir()).map_err(storage_error)?;
-        Ok(Uploader { resources, job })
+        Ok(Uploader { resources, job, was_used: false })
     }
 
-    fn put(&self, py: Python<'_>, object: FullObject) -> PyResult<()> {
+    fn put(&mut self, py: Python<'_>, object: FullObject) -> PyResult<()> {
+        self.was_used = true;
         py.detach(|| self.resources.wait(splits::upload(&self.resources.store, self.job, object)))
             .map_err(storage_error)
     }

@@ -122,7 +122,7 @@ pub(crate) fn dirs_of_dirs(job: JobId) -> [Path; 4] {
 }
 
 /// `path` as a job's own records name it: without `jobs/job_7/`.
-pub(crate) fn below_job(path: &Path) -> String {
+pub fn below_job(path: &Path) -> String {
     path.parts().skip(2).map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/")
 }
 

@@ -7,10 +7,10 @@
 //! A split is a run of [blocks](crate::block); their raw bytes, joined, are the records, each behind its length
 //! as a LEB128 number.
 
-use std::num::NonZeroU64;
+use std::{collections::BTreeMap, num::NonZeroU64};
 
 use bytes::Bytes;
-use mapreduce_core::{JobId, Split};
+use mapreduce_core::{Content, JobId, Split};
 
 use crate::{StorageError, Store, block, object, paths};
 
@@ -163,11 +163,24 @@ impl SplitRecords {
 }
 
 /// Reads a split and checks all of it, so that going through the records can't fail.
-pub async fn read_split(store: &Store, job: JobId, split: &Split) -> Result<SplitRecords, StorageError> {
+/// `contents` are the objects that are in the job's specification.
+pub async fn read_split(
+    store: &Store,
+    job: JobId,
+    split: &Split,
+    contents: &BTreeMap<String, Content>,
+) -> Result<SplitRecords, StorageError> {
     let path = paths::in_job(job, &split.object);
     let damaged = |why: String| StorageError::damaged(&path, format!("split at {}: {why}", split.offset));
     let end = split.offset.checked_add(split.length).ok_or_else(|| damaged("it has no end".to_owned()))?;
-    let stored = object::read_range(store, &path, split.offset..end).await?;
+    let stored = match contents.get(&split.object) {
+        Some(Content(bytes)) => {
+            let place = usize::try_from(split.offset).ok().zip(usize::try_from(end).ok());
+            let bytes = place.and_then(|(start, end)| bytes.get(start..end));
+            Bytes::copy_from_slice(bytes.ok_or_else(|| damaged("the specification has less".to_owned()))?)
+        }
+        None => object::read_range(store, &path, split.offset..end).await?,
+    };
     let raw = decode_blocks(&stored).map_err(|error| damaged(error.to_string()))?;
     if u32::try_from(raw.len()).is_err() {
         return Err(damaged(format!(

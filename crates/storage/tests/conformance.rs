@@ -9,6 +9,8 @@ use std::{collections::BTreeSet, io::Read, os::unix::fs::PermissionsExt};
 use bytes::Bytes;
 use common::*;
 use futures::future::join_all;
+use std::collections::BTreeMap;
+
 use mapreduce_core::{Persisted, Stage};
 use mapreduce_storage::{
     Commit, Created, LocalCopyError, Marker, StorageError, Store, commit, copy_locally, create,
@@ -187,7 +189,7 @@ async fn splits_are_read_as_they_were_written(store: Store) {
     upload(&store, JOB, last.unwrap()).await.unwrap();
     let mut found = Vec::new();
     for split in &splits {
-        let records = read_split(&store, JOB, split).await.unwrap();
+        let records = read_split(&store, JOB, split, &BTreeMap::new()).await.unwrap();
         found.extend(records.iter().map(|record| String::from_utf8(record.to_vec()).unwrap()));
     }
     assert_eq!(found, records);
@@ -204,7 +206,7 @@ async fn splits_are_read_as_they_were_written(store: Store) {
         (content.clone(), &fewer),
     ] {
         store.put(&path, content.into()).await.unwrap();
-        let error = read_split(&store, JOB, split).await.unwrap_err();
+        let error = read_split(&store, JOB, split, &BTreeMap::new()).await.unwrap_err();
         assert!(matches!(error, StorageError::Damaged { .. }), "{error}");
     }
 }

@@ -1,6 +1,8 @@
 //! Boundaries for a total order, from a sample of the input.
 
-use mapreduce_core::{InputDescription, JobId, Partitioning};
+use std::collections::BTreeMap;
+
+use mapreduce_core::{Content, InputDescription, JobId, Partitioning};
 
 use super::{MapSink, Partitioner};
 use crate::{Records, Resources, TaskError, UserCode};
@@ -9,11 +11,11 @@ use crate::{Records, Resources, TaskError, UserCode};
 const SPLITS: usize = 16;
 
 /// Maps the beginnings of some splits, evenly spread over all inputs, and cuts the keys found into `n_partitions`
-/// ranges of about the same number of keys. Fewer, if there are fewer keys.
+/// ranges of about the same number of keys. Fewer, if there are fewer keys. `contents` are the objects that are in the
+/// job's specification.
 pub fn sample(
     code: &mut dyn UserCode,
-    inputs: &[InputDescription],
-    job: JobId,
+    (job, inputs, contents): (JobId, &[InputDescription], &BTreeMap<String, Content>),
     n_partitions: u32,
     resources: &Resources,
 ) -> Result<Partitioning, TaskError> {
@@ -21,7 +23,7 @@ pub fn sample(
     let mut keys = Vec::new();
     for n in 0..n_splits.min(SPLITS) {
         let index = (n * n_splits / n_splits.min(SPLITS)) as u32;
-        let Some(mut records) = Records::of(inputs, job, index, resources)? else { continue };
+        let Some(mut records) = Records::of(inputs, job, index, contents, resources)? else { continue };
         records.end_after_batch();
         let mut sink = MapSink::new(resources, Partitioner::Hash { n_partitions: 1 });
         code.map(&mut records, &mut sink)?;

@@ -191,9 +191,19 @@ impl Session {
             put_file(store, &paths::code(job, &digest), code.into()).await?;
             let side_inputs = put_side_inputs(store, job, side_inputs).await?;
             let (user, submitted_at_ms) = (self.username.clone(), SystemClock::default().unix_ms());
-            let code = code_ref(digest);
+            let (code, contents) = (code_ref(digest), BTreeMap::new());
             self.client
-                .submit(&JobSpec { job, user, code, inputs, side_inputs, output, settings, submitted_at_ms })
+                .submit(&JobSpec {
+                    job,
+                    user,
+                    code,
+                    inputs,
+                    side_inputs,
+                    contents,
+                    output,
+                    settings,
+                    submitted_at_ms,
+                })
                 .await?;
             let mut updates = Box::pin(self.client.watch(job));
             while updates.next().await.transpose()?.is_some() {}
@@ -248,7 +258,8 @@ where
         };
         code.start(&Context { read: &read }).map_err(TaskError::from)?;
         let resources = session.resources()?;
-        let partitioning = sample(&mut code, &inputs, JobId(0), n_partitions, &resources)?;
+        let partitioning =
+            sample(&mut code, (JobId(0), &inputs, &BTreeMap::new()), n_partitions, &resources)?;
         let settings = Settings { partitioning, ..self.settings.clone() };
         Ok(self.settings(settings))
     }
