@@ -1,6 +1,7 @@
 //! Native user code behind the engine's seam.
 
 use std::{
+    collections::BTreeMap,
     marker::PhantomData,
     panic::{AssertUnwindSafe, catch_unwind},
 };
@@ -15,6 +16,7 @@ use mapreduce_storage::StorageError;
 use super::{
     Combiner, Context, Datum, Emit, Mapper, Record, Reducer, Results, UserError, Values,
     fold::{Combined, Fold, Plain},
+    traits::Counters,
 };
 
 /// A job's mapper, reducer and perhaps combiner.
@@ -22,6 +24,7 @@ pub(super) struct NativeCode<M, C, R> {
     pub(super) mapper: M,
     pub(super) combiner: Option<C>,
     pub(super) reducer: R,
+    pub(super) counters: Counters,
 }
 
 impl<M, C, R> NativeCode<M, C, R>
@@ -54,6 +57,10 @@ where
         }
     }
 
+    fn take_counters(&mut self) -> BTreeMap<String, i64> {
+        std::mem::take(&mut self.counters.0)
+    }
+
     fn combines(&self) -> bool {
         self.combiner.is_some()
     }
@@ -81,7 +88,7 @@ where
     fn reduce(&mut self, group: Group, out: &mut Vec<u8>) -> Result<u64, TaskError> {
         let mut n = 0;
         let mut reducer = self.reducer.clone();
-        reduce(&mut reducer, group, &mut |_, result| {
+        reduce(&mut reducer, group, &mut self.counters, &mut |_, result| {
             R::Output::put(result.as_ref(), out);
             n += 1;
             Ok(())
@@ -98,7 +105,7 @@ where
         let mut reducer = self.reducer.clone();
         let mut record = Vec::new();
         while let Some(group) = groups.next_group()? {
-            reduce(&mut reducer, group, &mut |key: &R::Key, result: R::Output| {
+            reduce(&mut reducer, group, &mut self.counters, &mut |key: &R::Key, result: R::Output| {
                 record.clear();
                 render(key, &result, format, &mut record)?;
                 write(&record)
@@ -123,7 +130,8 @@ where
         let (mut key, input) = (Vec::new(), records.input());
         while let Some(batch) = records.next_batch()? {
             let mut at = 0;
-            let mut emit = Emit { sink, fold, key: &mut key, kind: PhantomData };
+            let counters = &mut self.counters;
+            let mut emit = Emit { sink, fold, key: &mut key, counters, kind: PhantomData };
             let mapped = guard("the mapper", || {
                 while at < batch.len() {
                     mapper.map(Record::new(&batch, at, input), &mut emit)?;
@@ -150,7 +158,12 @@ where
 type Take<'a, R> = dyn FnMut(&<R as Reducer>::Key, <R as Reducer>::Output) -> Result<(), TaskError> + 'a;
 
 /// Reduces one group, and hands over its results one after another.
-fn reduce<R: Reducer>(reducer: &mut R, group: Group, take: &mut Take<'_, R>) -> Result<(), TaskError> {
+fn reduce<R: Reducer>(
+    reducer: &mut R,
+    group: Group,
+    counters: &mut Counters,
+    take: &mut Take<'_, R>,
+) -> Result<(), TaskError> {
     let key = R::Key::take_key(&mut Pieces::new(&group.key)).ok_or_else(|| damaged("a key"))?;
     let mut values = Values::new(group.values);
     let mut taken = Ok(());
@@ -159,8 +172,8 @@ fn reduce<R: Reducer>(reducer: &mut R, group: Group, take: &mut Take<'_, R>) -> 
             taken = take(&key, result);
         }
     };
-    let reduced =
-        guard("the reducer", || reducer.reduce(&key, &mut values, &mut Results { push: &mut push }));
+    let mut results = Results { push: &mut push, counters };
+    let reduced = guard("the reducer", || reducer.reduce(&key, &mut values, &mut results));
     if let Some(error) = values.error {
         return Err(error);
     }

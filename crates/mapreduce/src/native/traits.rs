@@ -1,6 +1,6 @@
 //! What a native job is made of: a mapper, a reducer and perhaps a combiner.
 
-use std::marker::PhantomData;
+use std::{collections::BTreeMap, marker::PhantomData};
 
 use mapreduce_executor::{Runs, TaskError, map::MapSink};
 use mapreduce_formats::{Batch, CsvRow, Position};
@@ -120,11 +120,25 @@ impl<'a> Record<'a> {
     }
 }
 
+/// What user code counts, by name.
+#[derive(Debug, Default)]
+pub(super) struct Counters(pub(super) BTreeMap<String, i64>);
+
+impl Counters {
+    fn add(&mut self, name: &str, n: i64) {
+        match self.0.get_mut(name) {
+            Some(sum) => *sum = sum.saturating_add(n),
+            None => drop(self.0.insert(name.to_owned(), n)),
+        }
+    }
+}
+
 /// Takes pairs.
 pub struct Emit<'a, K: Datum, V: Datum> {
     pub(super) sink: &'a mut MapSink,
     pub(super) fold: &'a mut dyn Fold<V>,
     pub(super) key: &'a mut Vec<u8>,
+    pub(super) counters: &'a mut Counters,
     pub(super) kind: PhantomData<fn(K)>,
 }
 
@@ -136,6 +150,11 @@ impl<K: Datum, V: Datum> Emit<'_, K, V> {
         K::put_key(key, self.key);
         let Ok(group) = self.sink.group(self.key, |_| Ok::<(), std::convert::Infallible>(()));
         self.fold.put(group, value, self.sink);
+    }
+
+    /// Adds to a counter of the job; see [`Done::counters`](super::Done::counters).
+    pub fn count(&mut self, name: &str, n: i64) {
+        self.counters.add(name, n);
     }
 }
 
@@ -181,12 +200,18 @@ impl<V: Datum> Iterator for Values<V> {
 /// Takes results.
 pub struct Results<'a, O: Datum> {
     pub(super) push: &'a mut dyn FnMut(O),
+    pub(super) counters: &'a mut Counters,
 }
 
 impl<O: Datum> Results<'_, O> {
     /// Takes one result of the key; there may be any number of them.
     pub fn push(&mut self, result: O) {
         (self.push)(result);
+    }
+
+    /// Adds to a counter of the job; see [`Done::counters`](super::Done::counters).
+    pub fn count(&mut self, name: &str, n: i64) {
+        self.counters.add(name, n);
     }
 }
 
