@@ -25,7 +25,9 @@ impl Mapper for Grep {
 
     fn map(&mut self, line: Record<'_>, emit: &mut Emit<'_, String, u64>) -> Result<(), UserError> {
         let line = line.text()?;
+        emit.count("lines", 1);
         if line.contains(&self.text) {
+            emit.count("found", 1);
             emit.emit(line, 1);
         }
         Ok(())
@@ -48,5 +50,8 @@ fn main() -> Result<(), UserError> {
         let (line, n) = result?;
         writeln!(out, "{n}\t{line}")?;
     }
+    let counters = done.counters()?;
+    let n = |name| counters.get(name).copied().unwrap_or_default();
+    writeln!(out, "{} of {} lines", n("found"), n("lines"))?;
     Ok(())
 }

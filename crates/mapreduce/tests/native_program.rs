@@ -1,10 +1,10 @@
-//! A native job with side inputs and several inputs, in a program that is its own cluster and its own executor. So it
+//! A native job with side inputs, several inputs and counters, in a program that is its own cluster and its own executor. So it
 //! has no test harness: the process that `cargo test` starts runs the program once more, in a home of its own.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -36,8 +36,28 @@ impl Mapper for Words {
     }
 
     fn map(&mut self, record: Record<'_>, emit: &mut Emit<'_, String, u64>) -> Result<(), UserError> {
-        emit.emit(record.text()?, record.input() as u64);
+        let word = record.text()?;
+        emit.count("records", 1);
+        emit.count("characters", word.len() as i64);
+        // The first attempt at the task fails, or its process dies, after it has counted.
+        if word == "raise once" && self.is_first(word)? {
+            return Err("it was told to".into());
+        }
+        if word == "die once" && self.is_first(word)? {
+            std::process::exit(1);
+        }
+        emit.emit(word, record.input() as u64);
         Ok(())
+    }
+}
+
+impl Words {
+    /// Whether no process of the job has asked this before.
+    fn is_first(&self, word: &str) -> Result<bool, UserError> {
+        match fs::File::create_new(self.directory.join(word)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            made => Ok(made.map(|_| true)?),
+        }
     }
 }
 
@@ -64,6 +84,8 @@ impl Reducer for Inputs {
         values: &mut Values<u64>,
         results: &mut Results<'_, String>,
     ) -> Result<(), UserError> {
+        results.count("words", 1);
+        results.count("records", 0);
         let inputs: Vec<String> = values.map(|input| input.to_string()).collect();
         results.push(format!("{}{}", self.before, inputs.join(",")));
         Ok(())
@@ -85,7 +107,11 @@ fn main() {
 
 fn check(job: &TestJob) {
     let session = Session::local(2).unwrap();
-    for check in [parts_read_side_inputs_and_records_tell_their_input, a_part_that_does_not_start_is_told] {
+    for check in [
+        parts_read_side_inputs_and_records_tell_their_input,
+        a_part_that_does_not_start_is_told,
+        counters_are_exact_although_tasks_are_tried_again,
+    ] {
         check(job, &session, tempfile::tempdir().unwrap().path());
     }
 }
@@ -144,4 +170,20 @@ fn a_part_that_does_not_start_is_told(job: &TestJob, session: &Session, director
     );
     let message = job.sorted(session, &input, 2).map(drop).unwrap_err().to_string();
     assert!(message.contains("no side input \"before\""), "{message}");
+}
+
+fn counters_are_exact_although_tasks_are_tried_again(job: &TestJob, session: &Session, directory: &Path) {
+    let told = told(directory);
+    let words = ["raise once", "word", "die once", "word"];
+    let lines = words.map(|word| format!("{word}\n")).concat();
+    fs::write(directory.join("words.txt"), &lines).unwrap();
+    let input = Input::text([directory.join("words.txt").display().to_string()]);
+    let settings = Settings { retry_exceptions: true, ..Settings::default() };
+    let job = job.clone().settings(settings).side_input("directory", told.display().to_string());
+    let done = job.side_input("before", "").run(session, input, None).unwrap();
+    assert!(told.join("raise once").exists() && told.join("die once").exists());
+    let counters = done.counters().unwrap();
+    let characters = lines.len() - words.len();
+    let expected = [("characters", characters as i64), ("records", words.len() as i64), ("words", 3)];
+    assert_eq!(counters, expected.map(|(name, n)| (name.to_owned(), n)).into());
 }

@@ -1,6 +1,9 @@
 //! Native user code behind the engine's seam.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use mapreduce_core::{FailureKind, FileFormat};
 use mapreduce_executor::{
@@ -12,6 +15,7 @@ use mapreduce_storage::StorageError;
 use super::{
     Combiner, Context, Datum, Emit, Mapper, Record, Reducer, Results, UserError, Values,
     fold::{Combined, Fold, Pairs, Plain},
+    traits::Counters,
 };
 
 /// A job's mapper, reducer and perhaps combiner.
@@ -19,6 +23,7 @@ pub(super) struct NativeCode<M, C, R> {
     pub(super) mapper: M,
     pub(super) combiner: Option<C>,
     pub(super) reducer: R,
+    pub(super) counters: Counters,
 }
 
 impl<M, C, R> NativeCode<M, C, R>
@@ -51,6 +56,10 @@ where
         }
     }
 
+    fn take_counters(&mut self) -> BTreeMap<String, i64> {
+        std::mem::take(&mut self.counters.0)
+    }
+
     fn combines(&self) -> bool {
         self.combiner.is_some()
     }
@@ -78,7 +87,7 @@ where
     fn reduce(&mut self, group: Group, out: &mut Vec<u8>) -> Result<u64, TaskError> {
         let mut n = 0;
         let mut reducer = self.reducer.clone();
-        reduce(&mut reducer, group, &mut |_, result| {
+        reduce(&mut reducer, group, &mut self.counters, &mut |_, result| {
             R::Output::put(result.as_ref(), out);
             n += 1;
             Ok(())
@@ -95,7 +104,7 @@ where
         let mut reducer = self.reducer.clone();
         let mut record = Vec::new();
         while let Some(group) = groups.next_group()? {
-            reduce(&mut reducer, group, &mut |key: &R::Key, result: R::Output| {
+            reduce(&mut reducer, group, &mut self.counters, &mut |key: &R::Key, result: R::Output| {
                 record.clear();
                 render(key, &result, format, &mut record)?;
                 write(&record)
@@ -118,9 +127,11 @@ where
         fold: &mut dyn Fold<M::Value>,
     ) -> Result<(), TaskError> {
         let (mut pairs, input) = (Pairs::new(), records.input());
+        // Combiners, which may run meanwhile, don't count.
+        let mut counters = std::mem::take(&mut self.counters);
         while let Some(batch) = records.next_batch()? {
             let mut at = 0;
-            let mut emit = Emit::new(&mut pairs, fold, sink, self);
+            let mut emit = Emit::new(&mut pairs, fold, sink, &mut counters, self);
             let mapped = guard("the mapper", || {
                 while at < batch.len() {
                     mapper.map(Record::new(&batch, at, input), &mut emit)?;
@@ -136,6 +147,7 @@ where
             })?;
         }
         fold.flush(sink);
+        self.counters = counters;
         Ok(())
     }
 }
@@ -144,7 +156,12 @@ where
 type Take<'a, R> = dyn FnMut(&<R as Reducer>::Key, <R as Reducer>::Output) -> Result<(), TaskError> + 'a;
 
 /// Reduces one group, and hands over its results one after another.
-fn reduce<R: Reducer>(reducer: &mut R, group: Group, take: &mut Take<'_, R>) -> Result<(), TaskError> {
+fn reduce<R: Reducer>(
+    reducer: &mut R,
+    group: Group,
+    counters: &mut Counters,
+    take: &mut Take<'_, R>,
+) -> Result<(), TaskError> {
     let key = R::Key::take_key(&mut Pieces::new(&group.key)).ok_or_else(|| damaged("a key"))?;
     let mut values = Values::new(group.values);
     let mut taken = Ok(());
@@ -153,8 +170,8 @@ fn reduce<R: Reducer>(reducer: &mut R, group: Group, take: &mut Take<'_, R>) -> 
             taken = take(&key, result);
         }
     };
-    let reduced =
-        guard("the reducer", || reducer.reduce(&key, &mut values, &mut Results { push: &mut push }));
+    let mut results = Results { push: &mut push, counters };
+    let reduced = guard("the reducer", || reducer.reduce(&key, &mut values, &mut results));
     if let Some(error) = values.error {
         return Err(error);
     }

@@ -31,6 +31,7 @@
 
 mod code;
 mod datum;
+mod files;
 mod fold;
 mod session;
 mod traits;
@@ -43,10 +44,11 @@ use mapreduce_core::JobSpec;
 use mapreduce_executor::{SideInputs, UserCode, UserFailure};
 use mapreduce_worker::EXECUTOR_ARGUMENT;
 
-use self::code::NativeCode;
+use self::{code::NativeCode, traits::Counters};
 pub use self::{
     datum::{Datum, Line},
-    session::{Done, Input, NativeError, Output, Session},
+    files::{Input, Output},
+    session::{Done, NativeError, Session},
     traits::{Combiner, Context, Emit, Mapper, Record, Reducer, Results, Sum, UserError, Values},
 };
 use crate::executor;
@@ -149,8 +151,8 @@ where
     }
 
     fn code(&self) -> NativeCode<M, C, R> {
-        let Job { mapper, combiner, reducer, .. } = self;
-        NativeCode { mapper: mapper.clone(), combiner: combiner.clone(), reducer: reducer.clone() }
+        let Job { mapper, combiner, reducer, .. } = self.clone();
+        NativeCode { mapper, combiner, reducer, counters: Counters::default() }
     }
 
     fn serve(self) -> ExitCode {

@@ -1,25 +1,21 @@
 //! Submitting native jobs and reading their results. Blocking: a session has an event loop of its own.
 
-use std::{collections::BTreeMap, fs, io, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, fs, io, sync::Arc};
 
 use bytes::Bytes;
 use futures::StreamExt;
-use mapreduce_core::{
-    Clock, CodeRef, Compression, FileFormat, InputDescription, InvalidText, JobId, JobSpec,
-    OutputDescription, Settings, SystemClock,
-};
+use mapreduce_core::{Clock, CodeRef, JobId, JobSpec, Settings, SystemClock};
 use mapreduce_executor::{Resources, TaskError, keys::Pieces, map::sample, reduce::Merge, results};
-use mapreduce_formats::{FormatError, SPLIT_BYTES, check_output, find, split};
+use mapreduce_formats::FormatError;
 use mapreduce_storage::{StorageError, Store, make_job_dirs, paths, put_file};
 use tokio::runtime::Runtime;
 
-use super::{Combiner, Context, Datum, Job, Mapper, Reducer, code::damaged};
+use super::{Combiner, Context, Datum, Input, Job, Mapper, Output, Reducer, code::damaged};
 use crate::{
     Client, ClientError, ClusterError, ClusterUrls, Credentials, JobOutcome, LocalCluster, LocalOptions,
+    monitor,
 };
 
-/// A native task gets through this in less than a second, too, and fewer tasks have less to merge.
-const NATIVE_SPLIT_BYTES: u64 = 2 * SPLIT_BYTES;
 /// What reading a result takes beside the result.
 const MEMORY_BYTES: usize = 64 << 20;
 
@@ -66,65 +62,6 @@ pub enum NativeError {
     },
 }
 
-/// What a job reads: files of one format, or several such inputs.
-#[derive(Debug, Clone)]
-pub struct Input(Vec<Files>);
-
-/// Files of one format.
-#[derive(Debug, Clone)]
-struct Files {
-    patterns: Vec<String>,
-    format: FileFormat,
-    split_bytes: u64,
-}
-
-impl Input {
-    /// Files of any format. Patterns are paths, directories, globs and `file://` URLs.
-    pub fn files(format: FileFormat, patterns: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        let patterns = patterns.into_iter().map(Into::into).collect();
-        Input(vec![Files { patterns, format, split_bytes: NATIVE_SPLIT_BYTES }])
-    }
-
-    /// Lines of UTF-8.
-    pub fn text(patterns: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        Input::files(FileFormat::Text { invalid: InvalidText::Error }, patterns)
-    }
-
-    /// These and others, of any format. The mapper tells them apart by [`Record::input`](super::Record::input),
-    /// which counts them from 0.
-    pub fn and(mut self, others: Input) -> Self {
-        self.0.extend(others.0);
-        self
-    }
-
-    /// About how many bytes one map task reads.
-    pub fn split_bytes(mut self, split_bytes: u64) -> Self {
-        self.0.iter_mut().for_each(|files| files.split_bytes = split_bytes.max(1));
-        self
-    }
-}
-
-/// Where a job writes its results: one file a partition.
-#[derive(Debug, Clone)]
-pub struct Output {
-    /// The directory.
-    pub directory: PathBuf,
-    /// Text, JSON Lines, CSV or records of fixed length.
-    pub format: FileFormat,
-    /// How the files are compressed.
-    pub compression: Compression,
-    /// Whether what is there already is replaced.
-    pub overwrite: bool,
-}
-
-impl Output {
-    /// Lines of text in a directory that is absent or empty.
-    pub fn text(directory: impl Into<PathBuf>) -> Self {
-        let format = FileFormat::Text { invalid: InvalidText::Error };
-        Output { directory: directory.into(), format, compression: Compression::None, overwrite: false }
-    }
-}
-
 /// A connection to a cluster; one of its own ends with it.
 pub struct Session {
     runtime: Arc<Runtime>,
@@ -162,15 +99,6 @@ impl Session {
         Ok(Session { runtime, client, urls, username: username.to_owned(), cluster: None })
     }
 
-    fn describe(&self, input: &Input) -> Result<Vec<InputDescription>, NativeError> {
-        let describe = |wanted: &Files| {
-            let files = self.runtime.block_on(find(&wanted.patterns, None))?;
-            let splits = split(&files, &wanted.format, wanted.split_bytes);
-            Ok(InputDescription::Files { format: wanted.format, files, splits })
-        };
-        input.0.iter().map(describe).collect()
-    }
-
     /// Submits a job whose code is `code`, with its side inputs by name, and waits for its end.
     pub(crate) fn run(
         &self,
@@ -181,8 +109,8 @@ impl Session {
         settings: Settings,
         side_inputs: &BTreeMap<String, Bytes>,
     ) -> Result<JobId, NativeError> {
-        let inputs = self.describe(&input)?;
-        let output = output.map(describe_output).transpose()?;
+        let inputs = self.runtime.block_on(input.describe())?;
+        let output = output.map(Output::describe).transpose()?;
         self.runtime.block_on(async {
             let job = self.client.reserve().await?;
             make_job_dirs(&self.urls.storage, job)?;
@@ -249,7 +177,7 @@ where
     /// The same job with its results in the order of keys over all partitions, about `n_partitions` of them, so that
     /// the files of an output, one behind the other, are sorted. Maps a sample of the input for it, in this process.
     pub fn sorted(self, session: &Session, input: &Input, n_partitions: u32) -> Result<Self, NativeError> {
-        let inputs = session.describe(input)?;
+        let inputs = session.runtime.block_on(input.describe())?;
         let mut code = self.code();
         let unknown =
             |name: &str| format!("the job has no side input {name:?}: give it one before it is sorted");
@@ -290,6 +218,13 @@ impl<K: Datum, O: Datum> Done<'_, K, O> {
     /// Its id.
     pub fn job(&self) -> JobId {
         self.job
+    }
+
+    /// What its parts have counted, by name. Exact: every task counts once, by the attempt that finished it, however often
+    /// it was tried. A sum that exceeds 64 bits stays at their end.
+    pub fn counters(&self) -> Result<BTreeMap<String, i64>, NativeError> {
+        let session = self.session;
+        Ok(session.runtime.block_on(monitor::counters(&session.urls, self.job))?)
     }
 
     /// The results in the order of keys, if they were not written to files.
@@ -340,19 +275,11 @@ async fn put_side_inputs(
     Ok(digests)
 }
 
-fn describe_output(output: Output) -> Result<OutputDescription, NativeError> {
-    let directory = std::path::absolute(&output.directory).map_err(system("the output can't be named"))?;
-    let url = directory.display().to_string();
-    check_output(&url, output.overwrite)?;
-    let Output { format, compression, overwrite, .. } = output;
-    Ok(OutputDescription { url, format, compression, overwrite })
-}
-
 fn runtime() -> Result<Arc<Runtime>, NativeError> {
     let built = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     built.map(Arc::new).map_err(system("no event loop"))
 }
 
-fn system(what: &'static str) -> impl FnOnce(io::Error) -> NativeError {
+pub(super) fn system(what: &'static str) -> impl FnOnce(io::Error) -> NativeError {
     move |source| NativeError::System { what, source }
 }

@@ -1,6 +1,6 @@
 //! What a native job is made of: a mapper, a reducer and perhaps a combiner.
 
-use std::marker::PhantomData;
+use std::{collections::BTreeMap, marker::PhantomData};
 
 use mapreduce_executor::{Runs, TaskError, UserCode, map::MapSink};
 use mapreduce_formats::{Batch, CsvRow, Position};
@@ -123,6 +123,19 @@ impl<'a> Record<'a> {
     }
 }
 
+/// What user code counts, by name.
+#[derive(Debug, Default)]
+pub(super) struct Counters(pub(super) BTreeMap<String, i64>);
+
+impl Counters {
+    fn add(&mut self, name: &str, n: i64) {
+        match self.0.get_mut(name) {
+            Some(sum) => *sum = sum.saturating_add(n),
+            None => drop(self.0.insert(name.to_owned(), n)),
+        }
+    }
+}
+
 /// Takes pairs.
 pub struct Emit<'a, K: Datum, V: Datum> {
     pairs: &'a mut Pairs<V>,
@@ -130,6 +143,7 @@ pub struct Emit<'a, K: Datum, V: Datum> {
     sink: &'a mut MapSink,
     /// Combines what is spilled.
     code: &'a mut dyn UserCode,
+    counters: &'a mut Counters,
     /// What kept pairs from being taken: not the mapper's fault, whatever it makes of it.
     error: Option<TaskError>,
     kind: PhantomData<fn(K)>,
@@ -143,9 +157,10 @@ impl<'a, K: Datum, V: Datum> Emit<'a, K, V> {
         pairs: &'a mut Pairs<V>,
         fold: &'a mut dyn Fold<V>,
         sink: &'a mut MapSink,
+        counters: &'a mut Counters,
         code: &'a mut dyn UserCode,
     ) -> Self {
-        Emit { pairs, fold, sink, code, error: None, kind: PhantomData }
+        Emit { pairs, fold, sink, code, counters, error: None, kind: PhantomData }
     }
 
     /// Takes one pair.
@@ -171,6 +186,11 @@ impl<'a, K: Datum, V: Datum> Emit<'a, K, V> {
     pub(super) fn finish(mut self) -> Result<(), TaskError> {
         self.put();
         self.error.map_or(Ok(()), Err)
+    }
+
+    /// Adds to a counter of the job; see [`Done::counters`](super::Done::counters).
+    pub fn count(&mut self, name: &str, n: i64) {
+        self.counters.add(name, n);
     }
 }
 
@@ -218,12 +238,18 @@ impl<V: Datum> Iterator for Values<V> {
 /// Takes results.
 pub struct Results<'a, O: Datum> {
     pub(super) push: &'a mut dyn FnMut(O),
+    pub(super) counters: &'a mut Counters,
 }
 
 impl<O: Datum> Results<'_, O> {
     /// Takes one result of the key; there may be any number of them.
     pub fn push(&mut self, result: O) {
         (self.push)(result);
+    }
+
+    /// Adds to a counter of the job; see [`Done::counters`](super::Done::counters).
+    pub fn count(&mut self, name: &str, n: i64) {
+        self.counters.add(name, n);
     }
 }
 
