@@ -21,13 +21,16 @@ impl Mapper for ByKey {
 
     fn map(&mut self, line: Record<'_>, emit: &mut Emit<'_, Vec<u8>, Vec<u8>>) -> Result<(), UserError> {
         let line = line.bytes();
-        emit.emit(&line[..line.len().min(KEY_BYTES)], line[line.len().min(KEY_BYTES)..].to_vec());
+        let (key, rest) = line.split_at(line.len().min(KEY_BYTES));
+        emit.emit_ref(key, rest);
         Ok(())
     }
 }
 
-#[derive(Clone)]
-struct Lines;
+#[derive(Clone, Default)]
+struct Lines {
+    line: Vec<u8>,
+}
 
 impl Reducer for Lines {
     type Key = Vec<u8>;
@@ -40,13 +43,18 @@ impl Reducer for Lines {
         values: &mut Values<Vec<u8>>,
         results: &mut Results<'_, Line>,
     ) -> Result<(), UserError> {
-        values.for_each(|rest| results.push(Line([key.as_slice(), &rest].concat())));
+        while let Some(rest) = values.next_ref() {
+            self.line.clear();
+            self.line.extend_from_slice(key);
+            self.line.extend_from_slice(rest);
+            results.push_ref(&self.line);
+        }
         Ok(())
     }
 }
 
 fn main() -> Result<(), UserError> {
-    let job = Job::new(ByKey, Lines).serve_if_asked();
+    let job = Job::new(ByKey, Lines::default()).serve_if_asked();
     let mut arguments = std::env::args().skip(1);
     let (Some(output), files) = (arguments.next(), arguments.collect::<Vec<_>>()) else {
         return Err("give the output directory, then the files to sort".into());

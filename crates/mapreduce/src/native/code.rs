@@ -52,7 +52,7 @@ where
         let mut mapper = self.mapper.clone();
         match self.combiner.clone() {
             Some(combiner) => self.map_all(&mut mapper, records, sink, &mut Combined::new(combiner)),
-            None => self.map_all(&mut mapper, records, sink, &mut Plain::default()),
+            None => self.map_all(&mut mapper, records, sink, &mut Plain),
         }
     }
 
@@ -88,7 +88,7 @@ where
         let mut n = 0;
         let mut reducer = self.reducer.clone();
         reduce(&mut reducer, group, &mut self.counters, &mut |_, result| {
-            R::Output::put(result.as_ref(), out);
+            R::Output::put(result, out);
             n += 1;
             Ok(())
         })?;
@@ -104,9 +104,9 @@ where
         let mut reducer = self.reducer.clone();
         let mut record = Vec::new();
         while let Some(group) = groups.next_group()? {
-            reduce(&mut reducer, group, &mut self.counters, &mut |key: &R::Key, result: R::Output| {
+            reduce(&mut reducer, group, &mut self.counters, &mut |key, result| {
                 record.clear();
-                render(key, &result, format, &mut record)?;
+                render::<R::Key, R::Output>(key, result, format, &mut record)?;
                 write(&record)
             })?;
         }
@@ -126,7 +126,7 @@ where
         sink: &mut MapSink,
         fold: &mut dyn Fold<M::Value>,
     ) -> Result<(), TaskError> {
-        let (mut pairs, input) = (Pairs::new(), records.input());
+        let (mut pairs, input) = (Pairs::new(self.combiner.is_some()), records.input());
         // Combiners, which may run meanwhile, don't count.
         let mut counters = std::mem::take(&mut self.counters);
         while let Some(batch) = records.next_batch()? {
@@ -153,7 +153,8 @@ where
 }
 
 /// Takes a result of a key.
-type Take<'a, R> = dyn FnMut(&<R as Reducer>::Key, <R as Reducer>::Output) -> Result<(), TaskError> + 'a;
+type Take<'a, R> =
+    dyn FnMut(&<R as Reducer>::Key, &<<R as Reducer>::Output as Datum>::Ref) -> Result<(), TaskError> + 'a;
 
 /// Reduces one group, and hands over its results one after another.
 fn reduce<R: Reducer>(
@@ -165,7 +166,7 @@ fn reduce<R: Reducer>(
     let key = R::Key::take_key(&mut Pieces::new(&group.key)).ok_or_else(|| damaged("a key"))?;
     let mut values = Values::new(group.values);
     let mut taken = Ok(());
-    let mut push = |result| {
+    let mut push = |result: &<R::Output as Datum>::Ref| {
         if taken.is_ok() {
             taken = take(&key, result);
         }
@@ -178,7 +179,7 @@ fn reduce<R: Reducer>(
     taken?;
     Ok(reduced.map_err(|failure| {
         let mut shown = Vec::new();
-        key.show(&mut shown);
+        R::Key::show(key.as_ref(), &mut shown);
         UserFailure { record: Some(String::from_utf8_lossy(&shown).into_owned()), ..failure }
     })?)
 }
@@ -186,7 +187,7 @@ fn reduce<R: Reducer>(
 /// A result as a record of a file.
 fn render<K: Datum, O: Datum>(
     key: &K,
-    result: &O,
+    result: &O::Ref,
     format: &FileFormat,
     out: &mut Vec<u8>,
 ) -> Result<(), TaskError> {
@@ -198,18 +199,18 @@ fn render<K: Datum, O: Datum>(
     match format {
         FileFormat::Text { .. } => {
             if !O::IS_LINE {
-                key.show(out);
+                K::show(key.as_ref(), out);
                 out.push(b'\t');
             }
-            result.show(out);
+            O::show(result, out);
         }
-        FileFormat::FixedLength { .. } => result.show(out),
+        FileFormat::FixedLength { .. } => O::show(result, out),
         FileFormat::JsonLines => {
-            let line = serde_json::json!({ "key": key.to_json(), "value": result.to_json() });
+            let line = serde_json::json!({ "key": K::to_json(key.as_ref()), "value": O::to_json(result) });
             out.extend_from_slice(line.to_string().as_bytes());
         }
         FileFormat::Csv { .. } => {
-            let fields = [text(&|out| key.show(out)), text(&|out| result.show(out))];
+            let fields = [text(&|out| K::show(key.as_ref(), out)), text(&|out| O::show(result, out))];
             encode_csv_row(fields.iter().map(String::as_str), out);
         }
         FileFormat::Parquet | FileFormat::WholeFiles => {

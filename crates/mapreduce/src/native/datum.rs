@@ -14,6 +14,8 @@ pub trait Datum: Sized {
 
     /// The reference to this one.
     fn as_ref(&self) -> &Self::Ref;
+    /// One like that.
+    fn from_ref(value: &Self::Ref) -> Self;
     /// Appends it as a key.
     fn put_key(key: &Self::Ref, out: &mut Vec<u8>);
     /// Reads what [`Datum::put_key`] wrote; none if it did not.
@@ -22,10 +24,15 @@ pub trait Datum: Sized {
     fn put(value: &Self::Ref, out: &mut Vec<u8>);
     /// Takes what [`Datum::put`] wrote off the front; none if it did not.
     fn take(rest: &mut &[u8]) -> Option<Self>;
+    /// The same where it lies, if it lies there as it is; else in `place`.
+    #[inline]
+    fn take_ref<'a>(rest: &mut &'a [u8], place: &'a mut Option<Self>) -> Option<&'a Self::Ref> {
+        Some(place.insert(Self::take(rest)?).as_ref())
+    }
     /// Appends it as people read it.
-    fn show(&self, out: &mut Vec<u8>);
+    fn show(value: &Self::Ref, out: &mut Vec<u8>);
     /// As JSON.
-    fn to_json(&self) -> serde_json::Value;
+    fn to_json(value: &Self::Ref) -> serde_json::Value;
     /// Whether a result of this type is a whole line of text, to be written without its key.
     const IS_LINE: bool = false;
 }
@@ -36,6 +43,9 @@ macro_rules! integer {
             type Ref = $type;
             fn as_ref(&self) -> &$type {
                 self
+            }
+            fn from_ref(value: &$type) -> $type {
+                *value
             }
             fn put_key(key: &$type, out: &mut Vec<u8>) {
                 #[allow(unused_comparisons, reason = "of unsigned numbers too")]
@@ -73,11 +83,11 @@ macro_rules! integer {
                 };
                 value.try_into().ok()
             }
-            fn show(&self, out: &mut Vec<u8>) {
-                let _ = write!(out, "{self}"); // a vector takes all
+            fn show(value: &$type, out: &mut Vec<u8>) {
+                let _ = write!(out, "{value}"); // a vector takes all
             }
-            fn to_json(&self) -> serde_json::Value {
-                (*self).into()
+            fn to_json(value: &$type) -> serde_json::Value {
+                (*value).into()
             }
         }
     )* };
@@ -89,6 +99,9 @@ impl Datum for f64 {
     type Ref = f64;
     fn as_ref(&self) -> &f64 {
         self
+    }
+    fn from_ref(value: &f64) -> f64 {
+        *value
     }
     /// NaN, which has no order, comes after all numbers.
     fn put_key(key: &f64, out: &mut Vec<u8>) {
@@ -116,11 +129,11 @@ impl Datum for f64 {
         *rest = after;
         Some(f64::from_le_bytes(*bytes))
     }
-    fn show(&self, out: &mut Vec<u8>) {
-        let _ = write!(out, "{self}"); // a vector takes all
+    fn show(value: &f64, out: &mut Vec<u8>) {
+        let _ = write!(out, "{value}"); // a vector takes all
     }
-    fn to_json(&self) -> serde_json::Value {
-        (*self).into()
+    fn to_json(value: &f64) -> serde_json::Value {
+        (*value).into()
     }
 }
 
@@ -128,6 +141,9 @@ impl Datum for String {
     type Ref = str;
     fn as_ref(&self) -> &str {
         self
+    }
+    fn from_ref(value: &str) -> String {
+        value.to_owned()
     }
     fn put_key(key: &str, out: &mut Vec<u8>) {
         keys::put_bytes(out, tag::TEXT, key.as_bytes());
@@ -144,11 +160,14 @@ impl Datum for String {
     fn take(rest: &mut &[u8]) -> Option<String> {
         std::str::from_utf8(take_sized(rest)?).ok().map(str::to_owned)
     }
-    fn show(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.as_bytes());
+    fn take_ref<'a>(rest: &mut &'a [u8], _: &'a mut Option<String>) -> Option<&'a str> {
+        std::str::from_utf8(take_sized(rest)?).ok()
     }
-    fn to_json(&self) -> serde_json::Value {
-        self.as_str().into()
+    fn show(value: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(value.as_bytes());
+    }
+    fn to_json(value: &str) -> serde_json::Value {
+        value.into()
     }
 }
 
@@ -156,6 +175,9 @@ impl Datum for Vec<u8> {
     type Ref = [u8];
     fn as_ref(&self) -> &[u8] {
         self
+    }
+    fn from_ref(value: &[u8]) -> Vec<u8> {
+        value.to_vec()
     }
     fn put_key(key: &[u8], out: &mut Vec<u8>) {
         keys::put_bytes(out, tag::BYTES, key);
@@ -172,11 +194,14 @@ impl Datum for Vec<u8> {
     fn take(rest: &mut &[u8]) -> Option<Vec<u8>> {
         take_sized(rest).map(<[u8]>::to_vec)
     }
-    fn show(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self);
+    fn take_ref<'a>(rest: &mut &'a [u8], _: &'a mut Option<Vec<u8>>) -> Option<&'a [u8]> {
+        take_sized(rest)
     }
-    fn to_json(&self) -> serde_json::Value {
-        String::from_utf8_lossy(self).into()
+    fn show(value: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(value);
+    }
+    fn to_json(value: &[u8]) -> serde_json::Value {
+        String::from_utf8_lossy(value).into()
     }
 }
 
@@ -190,6 +215,9 @@ impl Datum for Line {
     fn as_ref(&self) -> &[u8] {
         &self.0
     }
+    fn from_ref(value: &[u8]) -> Line {
+        Line(value.to_vec())
+    }
     fn put_key(key: &[u8], out: &mut Vec<u8>) {
         <Vec<u8> as Datum>::put_key(key, out);
     }
@@ -202,11 +230,14 @@ impl Datum for Line {
     fn take(rest: &mut &[u8]) -> Option<Line> {
         <Vec<u8> as Datum>::take(rest).map(Line)
     }
-    fn show(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.0);
+    fn take_ref<'a>(rest: &mut &'a [u8], _: &'a mut Option<Line>) -> Option<&'a [u8]> {
+        take_sized(rest)
     }
-    fn to_json(&self) -> serde_json::Value {
-        self.0.to_json()
+    fn show(value: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(value);
+    }
+    fn to_json(value: &[u8]) -> serde_json::Value {
+        <Vec<u8> as Datum>::to_json(value)
     }
 }
 
@@ -214,6 +245,9 @@ impl<A: Datum, B: Datum> Datum for (A, B) {
     type Ref = (A, B);
     fn as_ref(&self) -> &(A, B) {
         self
+    }
+    fn from_ref((a, b): &(A, B)) -> (A, B) {
+        (A::from_ref(a.as_ref()), B::from_ref(b.as_ref()))
     }
     fn put_key((a, b): &(A, B), out: &mut Vec<u8>) {
         out.push(tag::TUPLE);
@@ -235,13 +269,13 @@ impl<A: Datum, B: Datum> Datum for (A, B) {
     fn take(rest: &mut &[u8]) -> Option<(A, B)> {
         Some((A::take(rest)?, B::take(rest)?))
     }
-    fn show(&self, out: &mut Vec<u8>) {
-        self.0.show(out);
+    fn show((a, b): &(A, B), out: &mut Vec<u8>) {
+        A::show(a.as_ref(), out);
         out.push(b' ');
-        self.1.show(out);
+        B::show(b.as_ref(), out);
     }
-    fn to_json(&self) -> serde_json::Value {
-        [self.0.to_json(), self.1.to_json()].into_iter().collect()
+    fn to_json((a, b): &(A, B)) -> serde_json::Value {
+        [A::to_json(a.as_ref()), B::to_json(b.as_ref())].into_iter().collect()
     }
 }
 
@@ -275,6 +309,11 @@ mod tests {
         let mut both = Vec::new();
         T::put(a.as_ref(), &mut both);
         T::put(b.as_ref(), &mut both);
+        let mut places = [None, None];
+        let mut rest = both.as_slice();
+        for (datum, place) in [a, b].into_iter().zip(&mut places) {
+            assert_eq!(T::take_ref(&mut rest, place).map(T::from_ref).as_ref(), Some(datum));
+        }
         let mut rest = both.as_slice();
         assert_eq!((T::take(&mut rest).as_ref(), T::take(&mut rest).as_ref()), (Some(a), Some(b)));
         assert!(rest.is_empty());

@@ -10,12 +10,84 @@ use super::{Combiner, Datum};
 #[derive(Debug)]
 pub(super) struct Pairs<V> {
     pub(super) keys: KeyBatch,
-    pub(super) values: Vec<V>,
+    pub(super) values: Waiting<V>,
 }
 
-impl<V> Pairs<V> {
-    pub(super) fn new() -> Self {
-        Pairs { keys: KeyBatch::default(), values: Vec::new() }
+/// Values, to be combined or encoded already.
+#[derive(Debug)]
+pub(super) enum Waiting<V> {
+    Whole(Vec<V>),
+    /// One behind the other, and where each ends.
+    Encoded(Vec<u8>, Vec<u32>),
+}
+
+impl<V: Datum> Pairs<V> {
+    /// None yet.
+    pub(super) fn new(combines: bool) -> Self {
+        let values = match combines {
+            true => Waiting::Whole(Vec::new()),
+            false => Waiting::Encoded(Vec::new(), Vec::new()),
+        };
+        Pairs { keys: KeyBatch::default(), values }
+    }
+}
+
+impl<V: Datum> Waiting<V> {
+    #[inline]
+    pub(super) fn push(&mut self, value: V) {
+        match self {
+            Waiting::Whole(values) => values.push(value),
+            Waiting::Encoded(..) => self.push_ref(value.as_ref()),
+        }
+    }
+
+    #[inline]
+    pub(super) fn push_ref(&mut self, value: &V::Ref) {
+        match self {
+            Waiting::Whole(values) => values.push(V::from_ref(value)),
+            Waiting::Encoded(bytes, ends) => {
+                V::put(value, bytes);
+                // A few values, none of which has a gigabyte.
+                ends.push(bytes.len() as u32);
+            }
+        }
+    }
+
+    /// Hands over all of them, and leaves none.
+    fn drain(&mut self, mut take: impl FnMut(V)) {
+        match self {
+            Waiting::Whole(values) => values.drain(..).for_each(take),
+            Waiting::Encoded(bytes, ends) => {
+                let mut rest = bytes.as_slice();
+                while let Some(value) = V::take(&mut rest) {
+                    take(value);
+                }
+                bytes.clear();
+                ends.clear();
+            }
+        }
+    }
+
+    /// The same, encoded.
+    fn drain_encoded(&mut self, mut take: impl FnMut(&[u8])) {
+        match self {
+            Waiting::Whole(values) => {
+                let mut encoded = Vec::new();
+                for value in values.drain(..) {
+                    encoded.clear();
+                    V::put(value.as_ref(), &mut encoded);
+                    take(&encoded);
+                }
+            }
+            Waiting::Encoded(bytes, ends) => {
+                let mut start = 0;
+                for end in ends.drain(..) {
+                    take(&bytes[start..end as usize]);
+                    start = end as usize;
+                }
+                bytes.clear();
+            }
+        }
     }
 }
 
@@ -28,33 +100,34 @@ pub(super) trait Fold<V> {
 }
 
 /// Puts pairs into the sink as they are.
-fn pile<V: Datum>(pairs: &mut Pairs<V>, encoded: &mut Vec<u8>, sink: &mut MapSink) {
-    for (key, value) in pairs.keys.iter().zip(&pairs.values) {
-        encoded.clear();
-        V::put(value.as_ref(), encoded);
-        let Ok(()) = sink.pile(key, |_| Ok::<(), Infallible>(()), (1, encoded), None);
-    }
-    pairs.keys.clear();
-    pairs.values.clear();
+fn pile<V: Datum>(Pairs { keys: batch, values }: &mut Pairs<V>, sink: &mut MapSink) {
+    let mut keys = batch.iter();
+    values.drain_encoded(|value| {
+        // There are as many keys as values.
+        let Some(key) = keys.next() else { return };
+        let Ok(()) = sink.pile(key, |_| Ok::<(), Infallible>(()), (1, value), None);
+    });
+    drop(keys);
+    batch.clear();
 }
 
 /// Without a combiner: every value goes into the sink.
-#[derive(Debug, Default)]
-pub(super) struct Plain {
-    encoded: Vec<u8>,
-}
+#[derive(Debug)]
+pub(super) struct Plain;
 
 impl<V: Datum> Fold<V> for Plain {
     fn put(&mut self, pairs: &mut Pairs<V>, sink: &mut MapSink) {
         if sink.wants_pile() {
-            return pile(pairs, &mut self.encoded, sink);
+            return pile(pairs, sink);
         }
         sink.group_all(&mut pairs.keys);
-        for (&group, value) in pairs.keys.groups().iter().zip(pairs.values.drain(..)) {
-            self.encoded.clear();
-            V::put(value.as_ref(), &mut self.encoded);
-            sink.push(group, 1, &self.encoded);
-        }
+        let mut groups = pairs.keys.groups().iter();
+        pairs.values.drain_encoded(|value| {
+            // There are as many groups as values.
+            if let Some(&group) = groups.next() {
+                sink.push(group, 1, value);
+            }
+        });
         pairs.keys.clear();
     }
 
@@ -66,36 +139,35 @@ impl<V: Datum> Fold<V> for Plain {
 pub(super) struct Combined<V, C> {
     combiner: C,
     values: Vec<V>,
-    encoded: Vec<u8>,
 }
 
 impl<V, C> Combined<V, C> {
     pub(super) fn new(combiner: C) -> Self {
-        Combined { combiner, values: Vec::new(), encoded: Vec::new() }
+        Combined { combiner, values: Vec::new() }
     }
 }
 
 impl<V: Datum, C: Combiner<V>> Fold<V> for Combined<V, C> {
     fn put(&mut self, pairs: &mut Pairs<V>, sink: &mut MapSink) {
         if sink.wants_pile() {
-            return pile(pairs, &mut self.encoded, sink);
+            return pile(pairs, sink);
         }
         sink.group_all(&mut pairs.keys);
-        for (group, value) in pairs.keys.groups().iter().zip(pairs.values.drain(..)) {
-            match self.values.get_mut(group.index()) {
-                Some(before) => self.combiner.combine(before, value),
-                // Groups are numbered in the order of their first values.
-                None => self.values.push(value),
-            }
-        }
+        let mut groups = pairs.keys.groups().iter();
+        pairs.values.drain(|value| match groups.next().map(|group| self.values.get_mut(group.index())) {
+            Some(Some(before)) => self.combiner.combine(before, value),
+            // Groups are numbered in the order of their first values.
+            _ => self.values.push(value),
+        });
         pairs.keys.clear();
     }
 
     fn flush(&mut self, sink: &mut MapSink) {
+        let mut encoded = Vec::new();
         for (group, value) in sink.groups().zip(self.values.drain(..)) {
-            self.encoded.clear();
-            V::put(value.as_ref(), &mut self.encoded);
-            sink.push(group, 1, &self.encoded);
+            encoded.clear();
+            V::put(value.as_ref(), &mut encoded);
+            sink.push(group, 1, &encoded);
         }
     }
 }

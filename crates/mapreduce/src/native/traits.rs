@@ -168,7 +168,17 @@ impl<'a, K: Datum, V: Datum> Emit<'a, K, V> {
     pub fn emit(&mut self, key: &K::Ref, value: V) {
         self.pairs.keys.push(|out| K::put_key(key, out));
         self.pairs.values.push(value);
-        if self.pairs.values.len() >= PAIRS_AT_ONCE {
+        if self.pairs.keys.len() >= PAIRS_AT_ONCE {
+            self.put();
+        }
+    }
+
+    /// The same with a reference to the value, which for texts and bytes saves a copy unless the job has a combiner.
+    #[inline]
+    pub fn emit_ref(&mut self, key: &K::Ref, value: &V::Ref) {
+        self.pairs.keys.push(|out| K::put_key(key, out));
+        self.pairs.values.push_ref(value);
+        if self.pairs.keys.len() >= PAIRS_AT_ONCE {
             self.put();
         }
     }
@@ -201,14 +211,44 @@ pub struct Values<V> {
     /// The run that is being read, and how far.
     run: bytes::Bytes,
     at: usize,
+    /// Where a value is decoded that is asked for by reference.
+    place: Option<V>,
     /// What kept them from being read on.
     pub(super) error: Option<TaskError>,
-    kind: PhantomData<fn() -> V>,
 }
 
 impl<V: Datum> Values<V> {
     pub(super) fn new(runs: Runs) -> Self {
-        Values { runs, run: bytes::Bytes::new(), at: 0, error: None, kind: PhantomData }
+        Values { runs, run: bytes::Bytes::new(), at: 0, place: None, error: None }
+    }
+
+    /// The next value by reference, which for texts and bytes saves a copy. What the iterator gives is the same.
+    pub fn next_ref(&mut self) -> Option<&V::Ref> {
+        if !self.has_next() {
+            return None;
+        }
+        let mut rest = &self.run[self.at..];
+        let value = V::take_ref(&mut rest, &mut self.place);
+        match value {
+            Some(_) => self.at = self.run.len() - rest.len(),
+            None => self.error = Some(super::code::damaged("a value")),
+        }
+        value
+    }
+
+    /// Whether there is another value; then `run` goes on with it.
+    fn has_next(&mut self) -> bool {
+        while self.at == self.run.len() {
+            match self.runs.next_run() {
+                Ok(Some(run)) => (self.run, self.at) = (run.bytes, 0),
+                Ok(None) => return false,
+                Err(error) => {
+                    self.error = Some(error);
+                    return false;
+                }
+            }
+        }
+        true
     }
 }
 
@@ -216,14 +256,8 @@ impl<V: Datum> Iterator for Values<V> {
     type Item = V;
 
     fn next(&mut self) -> Option<V> {
-        while self.at == self.run.len() {
-            match self.runs.next_run() {
-                Ok(run) => (self.run, self.at) = (run?.bytes, 0),
-                Err(error) => {
-                    self.error = Some(error);
-                    return None;
-                }
-            }
+        if !self.has_next() {
+            return None;
         }
         let mut rest = &self.run[self.at..];
         let Some(value) = V::take(&mut rest) else {
@@ -237,13 +271,18 @@ impl<V: Datum> Iterator for Values<V> {
 
 /// Takes results.
 pub struct Results<'a, O: Datum> {
-    pub(super) push: &'a mut dyn FnMut(O),
+    pub(super) push: &'a mut dyn FnMut(&O::Ref),
     pub(super) counters: &'a mut Counters,
 }
 
 impl<O: Datum> Results<'_, O> {
     /// Takes one result of the key; there may be any number of them.
     pub fn push(&mut self, result: O) {
+        (self.push)(result.as_ref());
+    }
+
+    /// The same, of a reference.
+    pub fn push_ref(&mut self, result: &O::Ref) {
         (self.push)(result);
     }
 
