@@ -153,18 +153,15 @@ impl PythonCode {
     fn map_all(&mut self, records: &mut Records, sink: &mut MapSink) -> Result<(), TaskError> {
         Python::attach(|py| {
             let input = records.input();
+            let decoder = self.inputs[input].decoder;
             let map = self.inputs[input].map.clone_ref(py).into_bound(py);
             let partition = self.partition.as_ref().map(|function| function.clone_ref(py).into_bound(py));
             let mut mapper = Mapper::new(&map, partition);
             while let Some(batch) = records.next_batch()? {
-                let step = if self.inputs[input].decoder.is_table() { 1 } else { self.batch_size };
+                let step = if decoder.is_table() { 1 } else { self.batch_size };
                 for first in (0..batch.len()).step_by(step) {
                     let range = first..batch.len().min(first + step);
-                    self.inputs[input].map_some(&mut mapper, &batch, range, sink)?;
-                    if sink.is_full() {
-                        mapper.flush(sink)?;
-                        sink.spill(self)?;
-                    }
+                    map_some(decoder, &mut mapper, (&batch, range), sink, self)?;
                 }
             }
             Ok(mapper.flush(sink)?)
@@ -172,32 +169,31 @@ impl PythonCode {
     }
 }
 
-impl PythonInput {
-    /// Maps some records of a batch. A failure tells which record it was.
-    fn map_some(
-        &self,
-        mapper: &mut Mapper<'_, '_>,
-        batch: &Batch,
-        range: Range<usize>,
-        sink: &mut MapSink,
-    ) -> Result<(), UserFailure> {
-        let function = mapper.function();
-        let py = function.py();
-        let records = self.decoder.list(py, batch, range.clone()).map_err(|error| unreadable(py, &error))?;
-        let mapped = mapper.map(&records, sink);
-        mapped.map_err(|failure| {
-            let mut scrap = MapSink::new(sink.resources(), Partitioner::Hash { n_partitions: 1 });
-            let (blamed, failure) = mapper::blame(function, &records, failure, &mut scrap);
-            match (self.decoder, blamed) {
-                (Decoder::Object | Decoder::Table { .. }, _) | (_, None) => failure,
-                (_, Some(i)) => {
-                    let position = batch.position(range.start + i);
-                    let record = failure.record.map(|record| format!("{record} ({position})"));
-                    UserFailure { record, ..failure }
-                }
+/// Maps the records of a batch in `range`. A failure tells which record it was.
+fn map_some(
+    decoder: Decoder,
+    mapper: &mut Mapper<'_, '_>,
+    (batch, range): (&Batch, Range<usize>),
+    sink: &mut MapSink,
+    code: &mut PythonCode,
+) -> Result<(), TaskError> {
+    let function = mapper.function();
+    let py = function.py();
+    let records = decoder.list(py, batch, range.clone()).map_err(|error| unreadable(py, &error))?;
+    let mapped = mapper.map(&records, sink, &mut |sink| sink.spill(code));
+    mapped.map_err(|error| {
+        let TaskError::User(failure) = error else { return error };
+        let mut scrap = MapSink::new(sink.resources(), Partitioner::Hash { n_partitions: 1 });
+        let (blamed, failure) = mapper::blame(function, &records, *failure, &mut scrap);
+        match (decoder, blamed) {
+            (Decoder::Object | Decoder::Table { .. }, _) | (_, None) => failure.into(),
+            (_, Some(i)) => {
+                let position = batch.position(range.start + i);
+                let record = failure.record.map(|record| format!("{record} ({position})"));
+                UserFailure { record, ..failure }.into()
             }
-        })
-    }
+        }
+    })
 }
 
 /// Calls a function with the values of a group. A failure tells the key.

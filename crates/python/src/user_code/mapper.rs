@@ -3,7 +3,7 @@
 
 use mapreduce_core::FailureKind;
 use mapreduce_executor::{
-    UserFailure,
+    TaskError, UserFailure,
     map::{GroupId, MapSink},
 };
 use pyo3::{
@@ -17,6 +17,9 @@ use crate::{
     objects::{self, KeyEncodingError},
     values,
 };
+
+/// How many pairs are taken before it is looked again whether the sink is full.
+const PAIRS_BETWEEN_LOOKS: u32 = 1 << 10;
 
 /// Maps one split.
 pub struct Mapper<'a, 'py> {
@@ -48,12 +51,18 @@ impl<'a, 'py> Mapper<'a, 'py> {
         self.function
     }
 
-    /// Maps some records.
-    pub fn map(&mut self, records: &Bound<'py, PyList>, sink: &mut MapSink) -> Result<(), UserFailure> {
+    /// Maps some records. When the sink is full, `empty` is to empty it: in the middle of a batch, too, since one
+    /// record may become any number of pairs.
+    pub fn map(
+        &mut self,
+        records: &Bound<'py, PyList>,
+        sink: &mut MapSink,
+        empty: &mut dyn FnMut(&mut MapSink) -> Result<(), TaskError>,
+    ) -> Result<(), TaskError> {
         let py = self.function.py();
         let _quiet = QuietCollector::new(py);
         let pairs = self.function.call1((records,)).map_err(|error| user_exception(py, &error))?;
-        self.take_all(&pairs, sink)
+        self.take_all(&pairs, sink, empty)
     }
 
     /// Puts what is pending into the sink, and forgets the sink's groups.
@@ -67,17 +76,36 @@ impl<'a, 'py> Mapper<'a, 'py> {
         Ok(())
     }
 
-    fn take_all(&mut self, pairs: &Bound<'py, PyAny>, sink: &mut MapSink) -> Result<(), UserFailure> {
+    fn take_all(
+        &mut self,
+        pairs: &Bound<'py, PyAny>,
+        sink: &mut MapSink,
+        empty: &mut dyn FnMut(&mut MapSink) -> Result<(), TaskError>,
+    ) -> Result<(), TaskError> {
         let py = pairs.py();
+        let mut taken = 0u32;
+        let mut take = |pair: &Bound<'py, PyAny>| {
+            self.take(pair, sink)?;
+            taken = taken.wrapping_add(1);
+            if taken.is_multiple_of(PAIRS_BETWEEN_LOOKS) && sink.is_full() {
+                self.flush(sink)?;
+                empty(sink)?;
+            }
+            Ok::<(), TaskError>(())
+        };
         if let Ok(list) = pairs.cast_exact::<PyList>() {
-            return list.iter().try_for_each(|pair| self.take(&pair, sink));
+            list.iter().try_for_each(|pair| take(&pair))?;
+        } else if pairs.is_none() || pairs.is_instance_of::<PyString>() || pairs.is_instance_of::<PyDict>() {
+            return Err(no_pairs(pairs).into());
+        } else {
+            for pair in pairs.try_iter().map_err(|_| no_pairs(pairs))? {
+                // A generator runs the user's code here.
+                take(&pair.map_err(|error| user_exception(py, &error))?)?;
+            }
         }
-        if pairs.is_none() || pairs.is_instance_of::<PyString>() || pairs.is_instance_of::<PyDict>() {
-            return Err(no_pairs(pairs));
-        }
-        for pair in pairs.try_iter().map_err(|_| no_pairs(pairs))? {
-            // A generator runs the user's code here.
-            self.take(&pair.map_err(|error| user_exception(py, &error))?, sink)?;
+        if sink.is_full() {
+            self.flush(sink)?;
+            empty(sink)?;
         }
         Ok(())
     }
@@ -244,9 +272,17 @@ pub fn blame(
         let alone = match PyList::new(function.py(), [&record]) {
             Ok(one) if records.len() > 1 => {
                 let mut mapper = Mapper::new(function, None);
-                let mapped = mapper.map(&one, scrap).and_then(|()| mapper.flush(scrap));
+                let mut forget = |scrap: &mut MapSink| {
+                    scrap.clear();
+                    Ok(())
+                };
+                let mapped = mapper.map(&one, scrap, &mut forget);
+                let flushed = mapped.and_then(|()| mapper.flush(scrap).map_err(TaskError::from));
                 scrap.clear();
-                mapped
+                flushed.map_err(|error| match error {
+                    TaskError::User(alone) => *alone,
+                    _ => failure.clone(),
+                })
             }
             _ => Err(failure.clone()),
         };
