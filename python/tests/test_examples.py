@@ -13,6 +13,7 @@ SHOWS = {
     "tf_idf.py": "bread  yeast",
     "distributed_sort.py": "sorted -",
     "pagerank.py": "page   0  0.",
+    "kmeans.py": "points around (",
     "join.py": "left_outer\n  Ada ordered tea",
 }
 
@@ -37,6 +38,44 @@ def test_pagerank_gives_what_a_loop_gives(environment):
     best = sorted(((rank, page) for page, rank in ranks.items()), reverse=True)[:10]
     lines = run_python(EXAMPLES / "pagerank.py", env=environment).splitlines()
     assert lines == [f"page {page:3}  {rank:.4f}" for rank, page in best]
+
+
+def mean(points):
+    return sum(x for x, _ in points) / len(points), sum(y for _, y in points) / len(points)
+
+
+def plain_kmeans(points, centroids):
+    """The clusters, and how many iterations they took."""
+    for iteration in range(1, 1000):
+        members = [[] for _ in centroids]
+        for point in points:
+            distances = [(centre[0] - point[0]) ** 2 + (centre[1] - point[1]) ** 2 for centre in centroids]
+            members[distances.index(min(distances))].append(point)
+        before = centroids
+        centroids = [mean(some) if some else centre for some, centre in zip(members, before, strict=True)]
+        if before == centroids:
+            return [(len(some), centre) for some, centre in zip(members, centroids, strict=True) if some], iteration
+    raise AssertionError("it does not end")
+
+
+def test_kmeans_gives_what_a_loop_gives(environment):
+    import kmeans
+
+    points = kmeans.generate()
+    clusters, iterations = plain_kmeans(points, points[:4])
+    assert 5 < iterations < kmeans.MOST_ITERATIONS
+    lines = run_python(EXAMPLES / "kmeans.py", env=environment).splitlines()
+    assert lines == [f"{n:4} points around ({x:.3f}, {y:.3f})" for n, (x, y) in clusters]
+
+
+def test_kmeans_with_a_centroid_that_is_nobodys_nearest(cluster):
+    import kmeans
+
+    points = [(0, 0), (0, 0), (2, 0), (100, 0), (104, 2)]
+    start = [(0, 0), (50, 1000), (90, 0)]
+    clusters, _ = plain_kmeans(points, start)
+    assert clusters == [(3, (2 / 3, 0.0)), (2, (102.0, 1.0))]
+    assert kmeans.kmeans(cluster, points, start) == clusters
 
 
 def test_the_joins_give_what_loops_give(cluster, tmp_path):
