@@ -128,6 +128,39 @@ def test_many_distinct_keys_in_one_task_are_spilled(new_cluster):
     assert sum(value for _, value in result) == sum(range(2_000_000))
 
 
+def test_one_record_may_become_any_number_of_pairs(new_cluster):
+    cluster = new_cluster(n_workers=1, memory_bytes_max=200 << 20)
+
+    def map_func(data):
+        for n in data:
+            for number in range(n):
+                yield f"key {number}", number
+
+    result = cluster.mapreduce([1_500_000], map_func, lambda values: values[0], n_partitions=1).result()
+    assert len(result) == 1_500_000
+    assert sum(value for _, value in result) == sum(range(1_500_000))
+
+
+def joined(lists):
+    return [number for numbers in lists for number in numbers]
+
+
+@pytest.mark.parametrize("options", [{}, {"combine_func": joined}, {"n_partitions": 3}, {"sort": True}])
+def test_keys_that_are_mostly_new_are_grouped_like_others(cluster, options):
+    """Enough of them that the engine gives up looking for their groups; some come again, as other types, too."""
+    def map_func(data):
+        for n in data:
+            yield n, [n]
+            yield float(n), [n + 1]
+            if n % 3 == 0:
+                yield f"text {n % 9000}", [n]
+
+    numbers = range(60_000)
+    result = cluster.mapreduce(numbers, map_func, joined, split_records=30_000, **options).result()
+    assert dict(result) == dict(reference(numbers, map_func, joined))
+    assert all(type(key) in (int, str) for key, _ in result)
+
+
 def test_sort_puts_the_files_of_an_output_in_order(cluster, tmp_path):
     numbers = [(n * 7919) % 100_003 for n in range(20_000)]
     (tmp_path / "in.txt").write_text("".join(f"{n}\n" for n in numbers))

@@ -25,12 +25,16 @@ const JOB: JobId = JobId(7);
 #[derive(Clone, Copy, Default)]
 struct Words {
     combines: bool,
+    /// After so many records of a task its pairs are piled up instead of grouped.
+    piles_after: Option<usize>,
 }
 
 impl UserCode for Words {
     fn map(&mut self, records: &mut Records, sink: &mut MapSink) -> Result<(), TaskError> {
+        let mut n = 0;
         while let Some(batch) = records.next_batch()? {
             for record in batch.iter() {
+                n += 1;
                 if record == b"bad" {
                     let mut failure = UserFailure::new(FailureKind::NotAPair, "a bad record");
                     failure.record = Some("bad".to_owned());
@@ -38,8 +42,13 @@ impl UserCode for Words {
                 }
                 let mut key = Vec::new();
                 keys::put_bytes(&mut key, keys::tag::BYTES, &record[..record.len().min(1)]);
-                let Ok(group) = sink.group(&key, |_| Ok::<(), Infallible>(()));
-                sink.push(group, 1, record);
+                let no_hint = |_: &mut Vec<u8>| Ok::<(), Infallible>(());
+                if self.piles_after.is_some_and(|before| n > before) {
+                    let Ok(()) = sink.pile(&key, no_hint, (1, record), None);
+                } else {
+                    let Ok(group) = sink.group(&key, no_hint);
+                    sink.push(group, 1, record);
+                }
                 if sink.is_full() {
                     sink.spill(self)?;
                 }
@@ -209,16 +218,17 @@ proptest! {
     }
 
     #[test]
-    fn neither_memory_nor_a_combiner_changes_the_result(
+    fn neither_memory_nor_a_combiner_nor_piling_up_changes_the_result(
         records in prop::collection::vec("[a-e][A-Z]{0,5}", 0..200),
         n_partitions in 1..4u32,
         memory_bytes in prop_oneof![Just(1usize), 100..3000usize, Just(1 << 20)],
         combines: bool,
+        piles_after in proptest::option::of(0..70usize),
     ) {
         let records: Vec<Vec<u8>> = records.into_iter().map(String::into_bytes).collect();
         let size = SplitSize::Exactly(NonZeroU64::new(70).unwrap());
         let world = World::split(&records, size, n_partitions);
-        world.run(&mut world.executor_of(memory_bytes, Words { combines }));
+        world.run(&mut world.executor_of(memory_bytes, Words { combines, piles_after }));
         prop_assert_eq!(world.result(), reference(&records));
     }
 }
@@ -240,7 +250,7 @@ fn a_group_may_be_larger_than_memory() {
         (0..40_000).map(|n| format!("a{n:06}{}", "X".repeat(40)).into_bytes()).collect();
     for (memory_bytes, combines) in [(100_000, false), (5_000, true)] {
         let world = World::split(&records, SplitSize::Exactly(NonZeroU64::new(13_000).unwrap()), 1);
-        world.run(&mut world.executor_of(memory_bytes, Words { combines }));
+        world.run(&mut world.executor_of(memory_bytes, Words { combines, piles_after: None }));
         assert_eq!(world.result(), reference(&records), "{memory_bytes} {combines}");
     }
 }

@@ -20,18 +20,19 @@ pub struct FileUpload {
     parts: Option<Box<dyn MultipartUpload>>,
     length: u64,
     crc32c: u32,
-    content_bytes_max: u64,
+    /// Up to which length no file is made; none: one is made in any case.
+    content_bytes_max: Option<u64>,
 }
 
 impl FileUpload {
     /// A file at `path`, which is below a job's directory. Nothing is written yet.
     pub fn new(store: Store, path: Path) -> Self {
-        FileUpload { store, path, part: Vec::new(), parts: None, length: 0, crc32c: 0, content_bytes_max: 0 }
+        FileUpload { store, path, part: Vec::new(), parts: None, length: 0, crc32c: 0, content_bytes_max: None }
     }
 
     /// The same, but a file that turns out to have at most so many bytes is none: its [`FileRef`] has them.
     pub fn with_content(self, content_bytes_max: u64) -> Self {
-        FileUpload { content_bytes_max, ..self }
+        FileUpload { content_bytes_max: Some(content_bytes_max), ..self }
     }
 
     /// Appends.
@@ -46,7 +47,7 @@ impl FileUpload {
     pub async fn finish(mut self) -> Result<FileRef, StorageError> {
         if self.parts.is_none() {
             let bytes = std::mem::take(&mut self.part);
-            if self.length <= self.content_bytes_max {
+            if self.content_bytes_max.is_some_and(|max| self.length <= max) {
                 let path = paths::below_job(&self.path);
                 let content = Some(Content(bytes));
                 return Ok(FileRef { path, length: self.length, crc32c: self.crc32c, content });
