@@ -257,18 +257,18 @@ mod tests {
         (objects, splits)
     }
 
-    fn sizes(splits: &[Split]) -> Vec<u64> {
+    fn sizes(splits: &[Split]) -> Vec<u48> {
         splits.iter().map(|split| split.records).collect()
     }
 
     #[test]
-    fn a_few_records_are_a_split_each_and_many_are_64() {
+    fn a_few_records_are_a_split_each_and_many_are_48() {
         assert_eq!(sizes(&pack(SplitSize::Known(5), [b"record".as_slice(); 5]).1), [1; 5]);
         let record = [b'x'; 22];
         let (objects, splits) =
             pack(SplitSize::Known(500_000), std::iter::repeat_n(record.as_slice(), 500_000));
-        assert_eq!((objects.len(), splits.len()), (1, 64));
-        assert_eq!(splits[63].first_record + splits[63].records, 500_000);
+        assert_eq!((objects.len(), splits.len()), (1, 48));
+        assert_eq!(splits[47].first_record + splits[47].records, 500_000);
     }
 
     #[test]
