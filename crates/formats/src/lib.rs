@@ -27,5 +27,5 @@ pub use find::find;
 pub use publish::{check_output, discard, part_names, publish, temporary_dir};
 pub use read::{BATCH_BYTES, RECORD_BYTES_MAX, SplitReader, read};
 pub use row::{CsvRow, encode_csv_row};
-pub use split::{SPLIT_BYTES, split};
+pub use split::{SPLIT_BYTES, split, suitable_split_bytes};
 pub use write::{RecordWriter, file_ending};

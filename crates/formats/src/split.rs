@@ -10,10 +10,22 @@
 
 use mapreduce_core::{Compression, FileFormat, FileRange, InputFile};
 
-/// How much a split holds unless the user wants otherwise. Read and mapped in a second or two even by Python,
+/// The most that a split holds unless the user wants otherwise. Read and mapped in a second or two even by Python,
 /// so little is redone when a machine dies, and a slow task does not hold up the job; yet a thousand times what
 /// planning and starting the task costs, and a terabyte makes but 32,768 of them.
 pub const SPLIT_BYTES: u64 = 32 << 20;
+
+/// Splits that a small input is cut into, so that all workers have something to do.
+const SPLITS: u64 = 16;
+/// Starting a task takes about as long as reading so much.
+const SPLIT_BYTES_MIN: u64 = 1 << 20;
+
+/// How much a split of these files holds unless the user wants otherwise: a 16th of them, but no more than `most` and
+/// not less than pays.
+pub fn suitable_split_bytes(files: &[InputFile], most: u64) -> u64 {
+    let all = files.iter().fold(0u64, |sum, file| sum.saturating_add(file.length));
+    (all / SPLITS).clamp(SPLIT_BYTES_MIN.min(most), most)
+}
 
 /// What a file counts for at least: opening it takes about as long as reading so much. Without it a million
 /// tiny files would be one split.
@@ -109,6 +121,13 @@ mod tests {
         let indices: Vec<Vec<u32>> =
             packed.iter().map(|split| split.iter().map(|range| range.0).collect()).collect();
         assert_eq!(indices, [vec![0, 1], vec![2, 4], vec![5]]);
+    }
+
+    #[test]
+    fn a_small_input_is_cut_for_many_workers_and_a_tiny_one_is_not() {
+        let suits = |lengths: &[u64]| suitable_split_bytes(&files(lengths, Compression::None), SPLIT_BYTES);
+        assert_eq!([suits(&[]), suits(&[1000]), suits(&[40 << 20, 60 << 20])], [1 << 20, 1 << 20, 100 << 16]);
+        assert_eq!([suits(&[1 << 40]), suits(&[u64::MAX, 1])], [SPLIT_BYTES; 2]);
     }
 
     #[test]

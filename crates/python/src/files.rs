@@ -1,7 +1,7 @@
 //! Files as input and output, on the client's side.
 
 use mapreduce_core::{Compression, FileFormat, InputDescription};
-use mapreduce_formats::{FormatError, SPLIT_BYTES, check_output, find, split};
+use mapreduce_formats::{FormatError, SPLIT_BYTES, check_output, find, split, suitable_split_bytes};
 use pyo3::{exceptions::PyValueError, prelude::*};
 use serde::de::DeserializeOwned;
 
@@ -26,7 +26,8 @@ impl InputFiles {
         let compression: Option<Compression> = compression.map(parse).transpose()?;
         let found = block_on(py, || async move { find(&patterns, compression).await })?;
         let files = found.map_err(|error| refused(&error))?;
-        let splits = split(&files, &format, split_bytes.unwrap_or(SPLIT_BYTES).max(1));
+        let split_bytes = split_bytes.unwrap_or_else(|| suitable_split_bytes(&files, SPLIT_BYTES));
+        let splits = split(&files, &format, split_bytes.max(1));
         Ok(InputFiles(InputDescription::Files { format, files, splits }))
     }
 

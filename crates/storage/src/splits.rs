@@ -257,7 +257,7 @@ mod tests {
         (objects, splits)
     }
 
-    fn sizes(splits: &[Split]) -> Vec<u48> {
+    fn sizes(splits: &[Split]) -> Vec<u64> {
         splits.iter().map(|split| split.records).collect()
     }
 

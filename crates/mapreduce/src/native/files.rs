@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use mapreduce_core::{Compression, FileFormat, InputDescription, InvalidText, OutputDescription};
-use mapreduce_formats::{FormatError, SPLIT_BYTES, check_output, find, split};
+use mapreduce_formats::{FormatError, SPLIT_BYTES, check_output, find, split, suitable_split_bytes};
 
 use super::session::{NativeError, system};
 
-/// A native task gets through this in less than a second, too, and fewer tasks have less to merge.
+/// The most that a split holds: a native task gets through this in less than a second, too, and fewer tasks have less
+/// to merge.
 const NATIVE_SPLIT_BYTES: u64 = 2 * SPLIT_BYTES;
 
 /// What a job reads: files of one format, or several such inputs.
@@ -19,14 +20,15 @@ pub struct Input(Vec<Files>);
 struct Files {
     patterns: Vec<String>,
     format: FileFormat,
-    split_bytes: u64,
+    /// None: what suits them.
+    split_bytes: Option<u64>,
 }
 
 impl Input {
     /// Files of any format. Patterns are paths, directories, globs and `file://` URLs.
     pub fn files(format: FileFormat, patterns: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let patterns = patterns.into_iter().map(Into::into).collect();
-        Input(vec![Files { patterns, format, split_bytes: NATIVE_SPLIT_BYTES }])
+        Input(vec![Files { patterns, format, split_bytes: None }])
     }
 
     /// Lines of UTF-8.
@@ -43,7 +45,7 @@ impl Input {
 
     /// About how many bytes one map task reads.
     pub fn split_bytes(mut self, split_bytes: u64) -> Self {
-        self.0.iter_mut().for_each(|files| files.split_bytes = split_bytes.max(1));
+        self.0.iter_mut().for_each(|files| files.split_bytes = Some(split_bytes.max(1)));
         self
     }
 
@@ -52,7 +54,8 @@ impl Input {
         let mut inputs = Vec::with_capacity(self.0.len());
         for Files { patterns, format, split_bytes } in &self.0 {
             let files = find(patterns, None).await?;
-            let splits = split(&files, format, *split_bytes);
+            let suitable = || suitable_split_bytes(&files, NATIVE_SPLIT_BYTES);
+            let splits = split(&files, format, split_bytes.unwrap_or_else(suitable));
             inputs.push(InputDescription::Files { format: *format, files, splits });
         }
         Ok(inputs)
