@@ -27,7 +27,15 @@ pub struct FileUpload {
 impl FileUpload {
     /// A file at `path`, which is below a job's directory. Nothing is written yet.
     pub fn new(store: Store, path: Path) -> Self {
-        FileUpload { store, path, part: Vec::new(), parts: None, length: 0, crc32c: 0, content_bytes_max: None }
+        FileUpload {
+            store,
+            path,
+            part: Vec::new(),
+            parts: None,
+            length: 0,
+            crc32c: 0,
+            content_bytes_max: None,
+        }
     }
 
     /// The same, but a file that turns out to have at most so many bytes is none: its [`FileRef`] has them.
