@@ -42,7 +42,7 @@ impl JobSpec {
 
 impl Persisted for JobSpec {
     const KIND: &'static str = "spec";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
 }
 
 /// The user's functions, below `code/` of the job.
@@ -172,6 +172,8 @@ pub struct Settings {
     pub n_partitions: Option<u32>,
     /// Which partition a key goes to.
     pub partitioning: Partitioning,
+    /// Whether the values of a key are reduced in their order instead of the input's.
+    pub sort_values: bool,
     /// How often one task may fail by its own doing before the job fails.
     pub max_attempts: u32,
     /// Whether a raised exception is tried again within that budget, or reported at once.
@@ -188,6 +190,7 @@ impl Default for Settings {
             requested_n_workers: None,
             n_partitions: None,
             partitioning: Partitioning::Hash,
+            sort_values: false,
             max_attempts: 4,
             retry_exceptions: false,
             batch_size: None,

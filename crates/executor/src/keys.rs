@@ -20,7 +20,11 @@
 //! 1.m × 2^e with the exponent `e` first and then `m`, 7 bits a byte with a bit below that says whether more
 //! follow, trailing zeros left out. Exponents 0 to 100 take one byte.
 
+mod first;
+
 use std::borrow::Cow;
+
+pub use first::{first_length, is_first};
 
 /// First bytes of keys.
 pub mod tag {

@@ -171,6 +171,10 @@ impl Executor {
         let side_inputs = SideInputs::new(&spec, &self.resources);
         let code = (self.load)(&spec, &code, &side_inputs);
         let code = side_inputs.take_failure().map_or(code.map_err(TaskError::from), Err)?;
+        if spec.settings.sort_values && code.combines() {
+            let why = "values are combined before they could be sorted: leave either out";
+            return Err(UserFailure::new(FailureKind::BadCode, why).into());
+        }
         Ok(Job { spec, plan, code, side_inputs, maps: None })
     }
 
@@ -179,7 +183,8 @@ impl Executor {
         let JobSpec { job: id, inputs, contents, .. } = &job.spec;
         let records = Records::of(inputs, *id, task.index, contents, &self.resources)?;
         let mut records = records.ok_or_else(|| not_planned(task))?;
-        let mut sink = MapSink::new(&self.resources, partitioner(&job.spec, &job.plan));
+        let sink = MapSink::new(&self.resources, partitioner(&job.spec, &job.plan));
+        let mut sink = sink.sorting_values(job.spec.settings.sort_values);
         job.code.map(&mut records, &mut sink)?;
         let records_out = sink.n_values();
         let path = paths::attempt_output(job.spec.job, task, attempt);
@@ -199,7 +204,8 @@ impl Executor {
         let maps = job.maps.insert(maps);
         let input_manifest = Some(maps.digest.clone());
         let id = job.spec.job;
-        let mut groups = maps.open(&self.resources, id, task.index)?;
+        let groups = maps.open(&self.resources, id, task.index)?;
+        let mut groups = groups.sorting_values(job.spec.settings.sort_values);
         if let Some(output) = &job.spec.output {
             let attempt = (id, task, attempt);
             let (file, records_out) = output::write(output, attempt, &mut groups, job.code.as_mut())?;

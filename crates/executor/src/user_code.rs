@@ -16,7 +16,8 @@ use crate::{
 /// its language can order in that order (see [`crate::keys`]); what it encodes, it can decode in any process.
 pub trait UserCode {
     /// Maps the records of one split, in order, and puts the pairs into `sink`, in order. When the sink
-    /// [is full](MapSink::is_full), which is to be asked now and then, it wants to be [spilled](MapSink::spill).
+    /// [is full](MapSink::is_full), which is to be asked now and then, it wants to be [spilled](MapSink::spill). If it
+    /// [sorts values](MapSink::sorts_values), every key is to be followed by its value, encoded as a key.
     fn map(&mut self, records: &mut Records, sink: &mut MapSink) -> Result<(), TaskError>;
 
     /// Whether [`UserCode::combine`] does something.
@@ -49,7 +50,7 @@ pub trait UserCode {
     ) -> Result<(), TaskError>;
 }
 
-/// One key and its values, in the order of the input.
+/// One key and its values, in the order of the input, or sorted if the job says so.
 #[derive(Debug)]
 pub struct Group {
     /// The encoded key.

@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, convert::Infallible, num::NonZeroU64, sync::Arc};
 
 use mapreduce_core::{
-    AttemptId, CodeRef, Epoch, FailureKind, FileFormat, Incarnation, InputDescription, JobId, JobSpec, Plan,
-    Role, Settings, Stage, SystemClock, TaskId,
+    AttemptId, CodeRef, Epoch, FailureKind, FileFormat, Incarnation, InputDescription, JobId, JobSpec,
+    Partitioning, Plan, Role, Settings, Stage, SystemClock, TaskId,
 };
 use mapreduce_executor::{
     Assignment, Executor, Group, Outcome, Records, Resources, SideInputs, TaskError, UserCode, UserFailure,
@@ -21,7 +21,8 @@ use tokio::runtime::{Builder, Runtime};
 
 const JOB: JobId = JobId(7);
 
-/// Records are words; a pair is (word, record's own first byte); a result is all values, joined.
+/// Records are words; a pair is (the word's first byte, the word); a result is all values, joined. Values are sorted by
+/// the first two bytes, if the job sorts them.
 #[derive(Clone, Copy, Default)]
 struct Words {
     combines: bool,
@@ -40,8 +41,10 @@ impl UserCode for Words {
                     failure.record = Some("bad".to_owned());
                     return Err(failure.into());
                 }
-                let mut key = Vec::new();
-                keys::put_bytes(&mut key, keys::tag::BYTES, &record[..record.len().min(1)]);
+                let mut key = key(&record[..record.len().min(1)]);
+                if sink.sorts_values() {
+                    keys::put_bytes(&mut key, keys::tag::BYTES, &record[..record.len().min(2)]);
+                }
                 let no_hint = |_: &mut Vec<u8>| Ok::<(), Infallible>(());
                 if self.piles_after.is_some_and(|before| n > before) {
                     let Ok(()) = sink.pile(&key, no_hint, (1, record), None);
@@ -98,10 +101,10 @@ struct World {
 impl World {
     /// A submitted job over `records`.
     fn new(records: &[Vec<u8>], n_partitions: u32) -> World {
-        World::split(records, SplitSize::Unknown, n_partitions)
+        World::split(records, SplitSize::Unknown, settings(n_partitions))
     }
 
-    fn split(records: &[Vec<u8>], size: SplitSize, n_partitions: u32) -> World {
+    fn split(records: &[Vec<u8>], size: SplitSize, settings: Settings) -> World {
         let runtime = Builder::new_current_thread().build().unwrap();
         let store = open("memory:///").unwrap();
         let mut writer = SplitWriter::new(0, size);
@@ -118,7 +121,7 @@ impl World {
             side_inputs: BTreeMap::new(),
             contents: std::collections::BTreeMap::new(),
             output: None,
-            settings: Settings { n_partitions: Some(n_partitions), ..Settings::default() },
+            settings,
             submitted_at_ms: 0,
         };
         let plan = Plan::new(&spec);
@@ -170,9 +173,19 @@ impl World {
             .collect()
     }
 
+    /// What all tasks of a stage read.
+    fn records_in(&self, stage: Stage) -> u64 {
+        let markers = self.runtime.block_on(markers(&self.store, JOB, stage)).unwrap();
+        markers.values().map(|marker| marker.records_in).sum()
+    }
+
     fn exists(&self, path: &object_store::path::Path) -> bool {
         self.runtime.block_on(self.store.head(path)).is_ok()
     }
+}
+
+fn settings(n_partitions: u32) -> Settings {
+    Settings { n_partitions: Some(n_partitions), ..Settings::default() }
 }
 
 fn resources(store: &Store, memory_bytes: usize) -> Resources {
@@ -227,18 +240,56 @@ proptest! {
     ) {
         let records: Vec<Vec<u8>> = records.into_iter().map(String::into_bytes).collect();
         let size = SplitSize::Exactly(NonZeroU64::new(70).unwrap());
-        let world = World::split(&records, size, n_partitions);
+        let world = World::split(&records, size, settings(n_partitions));
         world.run(&mut world.executor_of(memory_bytes, Words { combines, piles_after }));
         prop_assert_eq!(world.result(), reference(&records));
     }
+
+    /// Whatever the memory and the partitions; equal values in the order of the input.
+    #[test]
+    fn values_are_sorted_within_their_key(
+        records in prop::collection::vec("[a-d\0]?[A-C\0]{0,3}", 0..200),
+        n_partitions in 1..4u32,
+        boundaries in prop::option::of(prop::collection::btree_set("[a-d]", 0..3)),
+        memory_bytes in prop_oneof![Just(1usize), 100..3000usize, Just(1 << 20)],
+        piles_after in prop::option::of(0..70usize),
+    ) {
+        let mut records: Vec<Vec<u8>> = records.into_iter().map(String::into_bytes).collect();
+        let mut settings = Settings { sort_values: true, ..settings(n_partitions) };
+        if let Some(boundaries) = boundaries {
+            let boundaries = boundaries.iter().map(|boundary| key(boundary.as_bytes())).collect();
+            settings.partitioning = Partitioning::Range { boundaries };
+        }
+        let size = SplitSize::Exactly(NonZeroU64::new(70).unwrap());
+        let world = World::split(&records, size, settings);
+        world.run(&mut world.executor_of(memory_bytes, Words { combines: false, piles_after }));
+        let n_read = records.len() as u64;
+        records.sort_by_key(|record| record[..record.len().min(2)].to_vec());
+        prop_assert_eq!(world.result(), reference(&records));
+        prop_assert_eq!(world.records_in(Stage::Reduce), n_read);
+    }
+}
+
+fn key(bytes: &[u8]) -> Vec<u8> {
+    let mut key = Vec::new();
+    keys::put_bytes(&mut key, keys::tag::BYTES, bytes);
+    key
+}
+
+#[test]
+fn values_are_not_both_sorted_and_combined() {
+    let settings = Settings { sort_values: true, ..settings(1) };
+    let world = World::split(&words(&["ab"]), SplitSize::Unknown, settings);
+    let mut executor = world.executor_of(1 << 20, Words { combines: true, piles_after: None });
+    let failed = failure(executor.run_task(&assignment(MAP, 1)));
+    assert_eq!(failed.what, FailureKind::BadCode);
+    assert!(failed.message.contains("combined before"), "{}", failed.message);
 }
 
 fn reference(records: &[Vec<u8>]) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut expected: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
     for record in records {
-        let mut key = Vec::new();
-        keys::put_bytes(&mut key, keys::tag::BYTES, &record[..1]);
-        expected.entry(key).or_default().extend_from_slice(record);
+        expected.entry(key(&record[..record.len().min(1)])).or_default().extend_from_slice(record);
     }
     expected.into_iter().collect()
 }
@@ -249,7 +300,7 @@ fn a_group_may_be_larger_than_memory() {
     let records: Vec<Vec<u8>> =
         (0..40_000).map(|n| format!("a{n:06}{}", "X".repeat(40)).into_bytes()).collect();
     for (memory_bytes, combines) in [(100_000, false), (5_000, true)] {
-        let world = World::split(&records, SplitSize::Exactly(NonZeroU64::new(13_000).unwrap()), 1);
+        let world = World::split(&records, SplitSize::Exactly(NonZeroU64::new(13_000).unwrap()), settings(1));
         world.run(&mut world.executor_of(memory_bytes, Words { combines, piles_after: None }));
         assert_eq!(world.result(), reference(&records), "{memory_bytes} {combines}");
     }
@@ -269,7 +320,7 @@ fn a_task_that_is_committed_is_not_run_again() {
 
 #[test]
 fn the_loser_of_a_race_deletes_its_own_data_and_nothing_else() {
-    let world = World::split(&many(), SplitSize::Exactly(NonZeroU64::MAX), 1);
+    let world = World::split(&many(), SplitSize::Exactly(NonZeroU64::MAX), settings(1));
     let store = world.store.clone();
     // Another attempt commits while this one maps.
     let rival = move || {
@@ -351,7 +402,7 @@ fn failures_are_typed_and_leave_no_marker() {
 
 #[test]
 fn damaged_map_output_and_code_are_noticed() {
-    let world = World::split(&many(), SplitSize::Exactly(NonZeroU64::MAX), 1);
+    let world = World::split(&many(), SplitSize::Exactly(NonZeroU64::MAX), settings(1));
     let mut executor = world.executor();
     for task in world.plan.tasks(Stage::Map) {
         assert_eq!(executor.run_task(&assignment(task, 1)), Outcome::Committed);

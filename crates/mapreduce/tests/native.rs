@@ -57,6 +57,26 @@ fn lines_with_a_text_from_the_command_line_are_found() {
 }
 
 #[test]
+fn values_are_sorted_within_their_key() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut expected = Vec::new();
+    for file in 0..3u64 {
+        let visit = |n: u64| ((n * 7_919 + file) % 10_007, n % 5, n % 11);
+        let visits: Vec<_> = (0..3_000).map(visit).collect();
+        let lines = visits.iter().map(|(time, user, page)| format!("{time} user{user} page{page}\n"));
+        fs::write(scratch.path().join(format!("{file}.txt")), lines.collect::<String>()).unwrap();
+        expected.extend(visits);
+    }
+    // Visits are in the order of time as a number, then of the page as a text.
+    expected.sort_by_key(|(time, user, page)| (*user, *time, format!("page{page}")));
+    let done = example("visits", &scratch.path().join("home"), &[&scratch.path().join("*.txt")]);
+    assert_eq!(String::from_utf8_lossy(&done.stderr), "");
+    let expected: String =
+        expected.iter().map(|(_, user, page)| format!("user{user}\tpage{page}\n")).collect();
+    assert_eq!(String::from_utf8_lossy(&done.stdout), expected);
+}
+
+#[test]
 fn lines_are_sorted_into_files_that_follow_each_other() {
     let scratch = tempfile::tempdir().unwrap();
     let (input, output) = (scratch.path().join("in.txt"), scratch.path().join("out"));

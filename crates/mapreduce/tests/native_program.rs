@@ -10,7 +10,7 @@ use std::{
 };
 
 use mapreduce::native::{
-    Context, Emit, Input, Job, Mapper, NativeError, Record, Reducer, Results, Session, UserError, Values,
+    Context, Emit, Input, Job, Mapper, NativeError, Record, Reducer, Results, Session, Sum, UserError, Values,
 };
 use mapreduce_core::Settings;
 
@@ -111,6 +111,7 @@ fn check(job: &TestJob) {
         parts_read_side_inputs_and_records_tell_their_input,
         a_part_that_does_not_start_is_told,
         counters_are_exact_although_tasks_are_tried_again,
+        values_are_not_both_sorted_and_combined,
     ] {
         check(job, &session, tempfile::tempdir().unwrap().path());
     }
@@ -186,4 +187,10 @@ fn counters_are_exact_although_tasks_are_tried_again(job: &TestJob, session: &Se
     let characters = lines.len() - words.len();
     let expected = [("characters", characters as i64), ("records", words.len() as i64), ("words", 3)];
     assert_eq!(counters, expected.map(|(name, n)| (name.to_owned(), n)).into());
+}
+
+fn values_are_not_both_sorted_and_combined(job: &TestJob, session: &Session, directory: &Path) {
+    let job = job.clone().sort_values().combiner(Sum::<String>::new());
+    let run = job.run(session, input(directory), None).map(|done| done.job());
+    assert!(matches!(run, Err(NativeError::SortsCombined)), "{run:?}");
 }

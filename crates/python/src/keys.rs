@@ -31,6 +31,24 @@ pub fn encode(key: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<Origin> {
     encode_nested(key, out, 0)
 }
 
+/// Appends the bytes of `value`, whose order is to be that of values. What has no order, or another one than its
+/// bytes, is refused.
+pub fn encode_sortable(value: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<()> {
+    let start = out.len();
+    encode(value, out)?;
+    let mut pieces = Pieces::new(&out[start..]);
+    while !pieces.is_empty() {
+        let what = match pieces.skip().map_err(|error| damaged(&error.to_string()))? {
+            tag::SET => "sets have no order: use tuple(sorted(value))",
+            tag::COMPLEX => "complex numbers have no order: use (value.real, value.imag)",
+            tag::RATIO => "no float is equal to it, so it can't be compared with others: use float(value)",
+            _ => continue,
+        };
+        return Err(KeyEncodingError::new_err(what));
+    }
+    Ok(())
+}
+
 /// Appends the hint of a key that has this origin.
 pub fn put_hint(key: &Bound<'_, PyAny>, origin: Origin, out: &mut Vec<u8>) -> PyResult<()> {
     match origin {

@@ -183,7 +183,8 @@ fn map_some(
     let mapped = mapper.map(&records, sink, &mut |sink| sink.spill(code));
     mapped.map_err(|error| {
         let TaskError::User(failure) = error else { return error };
-        let mut scrap = MapSink::new(sink.resources(), Partitioner::Hash { n_partitions: 1 });
+        let scrap = MapSink::new(sink.resources(), Partitioner::Hash { n_partitions: 1 });
+        let mut scrap = scrap.sorting_values(sink.sorts_values());
         let (blamed, failure) = mapper::blame(function, &records, *failure, &mut scrap);
         match (decoder, blamed) {
             (Decoder::Object | Decoder::Table { .. }, _) | (_, None) => failure.into(),

@@ -150,6 +150,7 @@ class LocalCluster:
         values: Literal["list", "iterator"] | None = None,
         output: Output | None = None,
         sort: bool = False,
+        sort_values: bool = False,
         partition_func: Callable[[Any, int], int] | None = None,
         n_partitions: int | None = None,
         batch_size: int | None = None,
@@ -182,6 +183,9 @@ class LocalCluster:
                 them; the future's result is then the list of their paths.
             sort: Put the keys in order over all partitions, so that the files of an output, one behind the other, are
                 sorted. A sample of the input is mapped in this process to find where partitions begin.
+            sort_values: Give ``reduce_func`` the values of each key in ascending order, also when they are streamed and
+                exceed memory; equal ones in the order of the data. They must then be what keys may be: numbers,
+                strings, bytes, ``None``, or tuples of them. It excludes ``combine_func``.
             partition_func: Gets a key and the number of partitions, returns the key's partition, from 0: it must
                 depend on the key alone.
             n_partitions: Reduce tasks; None for a number that suits the size of the data.
@@ -210,6 +214,7 @@ class LocalCluster:
             "requested_n_workers": _arguments.count_or_none("requested_n_workers", requested_n_workers, least=1),
             "n_partitions": _arguments.count_or_none("n_partitions", n_partitions, least=1),
             "batch_size": _arguments.count_or_none("batch_size", batch_size, least=1),
+            "sort_values": _arguments.flag("sort_values", sort_values),
             "max_attempts": _arguments.count("max_attempts", max_attempts, least=1),
             "retry_exceptions": _arguments.flag("retry_exceptions", retry_exceptions),
             "task_timeout_ms": _arguments.seconds_or_none("task_timeout", task_timeout),
@@ -218,6 +223,10 @@ class LocalCluster:
         _arguments.flag("sort", sort)
         if sort and partition_func is not None:
             raise InvalidArgumentError("sort chooses the partitions: give either sort or partition_func")
+        if sort_values and combine_func is not None:
+            raise InvalidArgumentError(
+                "combine_func combines values before they could be sorted: give either sort_values or combine_func"
+            )
         inputs = _inputs.of(data, map_func)
         if output is not None:
             if not isinstance(output, Output):

@@ -12,7 +12,7 @@ use super::{
     runs,
 };
 use crate::{
-    Resources, TaskError, UserCode,
+    Resources, TaskError, UserCode, keys,
     shuffle::{Append, FileWriter, Run, Spilled, Stored},
 };
 
@@ -27,6 +27,7 @@ const PAIRS_AT_ONCE: usize = 32;
 pub struct MapSink {
     resources: Resources,
     partitioner: Partitioner,
+    sorts_values: bool,
     groups: Groups,
     /// Pairs that came after those in groups.
     pile: Pile,
@@ -40,11 +41,25 @@ impl MapSink {
         MapSink {
             resources: resources.clone(),
             partitioner,
+            sorts_values: false,
             groups: Groups::default(),
             pile: Pile::default(),
             n_values: 0,
             spilled: Vec::new(),
         }
+    }
+
+    /// The same for a job that wants the values of a key in order, or not. If so, every key is to be followed by its
+    /// value, encoded as a key: the keys then are in the order of keys and, of each, of its values. Where the pair goes
+    /// depends on the key alone.
+    pub fn sorting_values(self, sorts_values: bool) -> Self {
+        MapSink { sorts_values, ..self }
+    }
+
+    /// Whether [so](MapSink::sorting_values).
+    #[inline]
+    pub fn sorts_values(&self) -> bool {
+        self.sorts_values
     }
 
     /// The group of `key`. `put_hint` is asked when the key is new. Valid until the sink is spilled.
@@ -54,12 +69,12 @@ impl MapSink {
         key: &[u8],
         put_hint: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<GroupId, E> {
-        self.groups.group(key, put_hint, |key| self.partitioner.partition(key))
+        self.groups.group(key, put_hint, |key| self.partitioner.partition(key_part(key, self.sorts_values)))
     }
 
     /// Looks up the [groups](KeyBatch::groups) of all these keys, which have no hints.
     pub fn group_all(&mut self, keys: &mut KeyBatch) {
-        self.groups.group_all(keys, |key| self.partitioner.partition(key));
+        self.groups.group_all(keys, |key| self.partitioner.partition(key_part(key, self.sorts_values)));
     }
 
     /// Puts a group that has just been made into another partition than its key's; one there is not is the last.
@@ -73,11 +88,13 @@ impl MapSink {
         self.groups.push(id, n, encoded);
     }
 
-    /// Whether pairs should be [piled up](MapSink::pile) from now on: most keys have turned out to be new. Values of
-    /// groups that are known may still be pushed; they count as earlier than what is piled up.
+    /// Whether pairs should be [piled up](MapSink::pile) from now on: most keys have turned out to be new, or will, since
+    /// values follow them. Values of groups that are known may still be pushed; they count as earlier than what is piled
+    /// up.
     #[inline]
     pub fn wants_pile(&self) -> bool {
-        self.groups.len() >= GROUPS_BEFORE_PILE && 2 * self.groups.len() > self.groups.n_looked_up()
+        self.sorts_values
+            || self.groups.len() >= GROUPS_BEFORE_PILE && 2 * self.groups.len() > self.groups.n_looked_up()
     }
 
     /// Adds `n` values of `key`, which are encoded as `encoded`, without looking for the key's group. `partition` is
@@ -91,7 +108,8 @@ impl MapSink {
     ) -> Result<(), E> {
         self.n_values += n;
         let last = self.n_partitions() - 1;
-        let partition = partition.unwrap_or_else(|| self.partitioner.partition(key)).min(last);
+        let by_key = || self.partitioner.partition(key_part(key, self.sorts_values));
+        let partition = partition.unwrap_or_else(by_key).min(last);
         self.pile.push(key, put_hint, (n, encoded), partition)
     }
 
@@ -199,4 +217,12 @@ impl MapSink {
     pub fn resources(&self) -> &Resources {
         &self.resources
     }
+}
+
+/// The key without the value that may follow it. What begins with no key is whole: the reduce task tells that it is wrong.
+fn key_part(key: &[u8], sorts_values: bool) -> &[u8] {
+    if !sorts_values {
+        return key;
+    }
+    keys::first_length(key).map_or(key, |length| &key[..length])
 }

@@ -3,10 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use mapreduce_storage::StorageError;
 
 use super::heads::Heads;
 use crate::{
-    Group, Resources, Runs, TaskError, Values,
+    Group, Resources, Runs, TaskError, Values, keys,
     shuffle::{BLOCK_BYTES, Entries, FileWriter, Spilled},
 };
 
@@ -34,6 +35,7 @@ pub struct Merge(Arc<Mutex<State>>);
 #[derive(Debug)]
 struct State {
     heads: Heads,
+    sorts_values: bool,
     /// The group that was handed out last, counted from 1, and its key.
     group: u64,
     key: Bytes,
@@ -62,8 +64,16 @@ impl Merge {
 
     fn of(inputs: Vec<Entries>) -> Result<Self, TaskError> {
         let heads = Heads::new(inputs)?;
-        let state = State { heads, group: 0, key: Bytes::new(), taken: None, n_values: 0 };
+        let (key, taken) = (Bytes::new(), None);
+        let state = State { heads, sorts_values: false, group: 0, key, taken, n_values: 0 };
         Ok(Merge(Arc::new(Mutex::new(state))))
+    }
+
+    /// The same where every key is [followed by its value](crate::map::MapSink::sorting_values), or not. If so, a group
+    /// is of the key alone, and its values are in order; the smallest gives the hint.
+    pub fn sorting_values(self, sorts_values: bool) -> Self {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).sorts_values = sorts_values;
+        self
     }
 
     /// The next group; none after the last. What nobody took of the one before is skipped.
@@ -71,7 +81,11 @@ impl Merge {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         while state.next_values()?.is_some() {}
         let Some(first) = state.heads.first() else { return Ok(None) };
-        let ((key, hint), values) = (first.key_and_hint(), first.values());
+        let ((mut key, hint), values) = (first.key_and_hint(), first.values());
+        if state.sorts_values {
+            let length = keys::first_length(&key).ok_or_else(|| not_a_key(first.path()))?;
+            key.truncate(length);
+        }
         state.heads.advance()?;
         state.group += 1;
         state.key = key.clone();
@@ -114,20 +128,32 @@ impl Rest {
 }
 
 impl State {
+    /// Whether an entry with this key is of the current group.
+    fn is_of_group(&self, key: &[u8]) -> bool {
+        if self.sorts_values { keys::is_first(&self.key, key) } else { key == self.key }
+    }
+
     /// The next values of the current group.
     fn next_values(&mut self) -> Result<Option<Values>, TaskError> {
         let next = match self.taken.take() {
-            None if self.group > 0 => match self.heads.first().filter(|first| first.key() == self.key) {
-                Some(first) => {
-                    let values = first.values();
-                    self.heads.advance()?;
-                    Some(values)
+            None if self.group > 0 => {
+                match self.heads.first().filter(|first| self.is_of_group(first.key())) {
+                    Some(first) => {
+                        let values = first.values();
+                        self.heads.advance()?;
+                        Some(values)
+                    }
+                    None => None,
                 }
-                None => None,
-            },
+            }
             taken => taken,
         };
         self.n_values += next.as_ref().map_or(0, |values| values.count);
         Ok(next)
     }
+}
+
+fn not_a_key(path: &str) -> TaskError {
+    let why = "what should be a key with its value does not begin with a key".to_owned();
+    StorageError::Damaged { path: path.to_owned(), why }.into()
 }

@@ -98,6 +98,13 @@ where
         Job { settings, ..self }
     }
 
+    /// The same with the values of each key in order, as [`Datum::put_key`] has it, instead of the order of the input;
+    /// values that are equal stay in the order of the input. It has no combiner.
+    pub fn sort_values(mut self) -> Self {
+        self.settings.sort_values = true;
+        self
+    }
+
     /// The same with bytes beside its records, such as a parameter or a table, which its parts read when they start; see
     /// [`Mapper::start`]. They are sent once, and fetched once by each machine. Only the process that submits the job
     /// gives them: the others get them from there.

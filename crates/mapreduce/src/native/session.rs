@@ -49,6 +49,11 @@ pub enum NativeError {
         /// At which record or key.
         record: Option<String>,
     },
+    /// Values can't be both sorted and combined.
+    #[error(
+        "a job that sorts values can't have a combiner, which would combine them before: leave either out"
+    )]
+    SortsCombined,
     /// Somebody cancelled the job.
     #[error("{0} was cancelled")]
     Cancelled(JobId),
@@ -199,6 +204,9 @@ where
         input: Input,
         output: Option<Output>,
     ) -> Result<Done<'a, R::Key, R::Output>, NativeError> {
+        if self.settings.sort_values && self.combiner.is_some() {
+            return Err(NativeError::SortsCombined);
+        }
         let program = std::env::current_exe().map_err(system("this program can't be found"))?;
         let code = fs::read(program).map_err(system("this program's file can't be read"))?;
         let native = |digest| CodeRef::Native { digest };

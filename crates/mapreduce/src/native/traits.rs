@@ -166,7 +166,7 @@ impl<'a, K: Datum, V: Datum> Emit<'a, K, V> {
     /// Takes one pair.
     #[inline]
     pub fn emit(&mut self, key: &K::Ref, value: V) {
-        self.pairs.keys.push(|out| K::put_key(key, out));
+        self.put_key(key, value.as_ref());
         self.pairs.values.push(value);
         if self.pairs.keys.len() >= PAIRS_AT_ONCE {
             self.put();
@@ -176,11 +176,23 @@ impl<'a, K: Datum, V: Datum> Emit<'a, K, V> {
     /// The same with a reference to the value, which for texts and bytes saves a copy unless the job has a combiner.
     #[inline]
     pub fn emit_ref(&mut self, key: &K::Ref, value: &V::Ref) {
-        self.pairs.keys.push(|out| K::put_key(key, out));
+        self.put_key(key, value);
         self.pairs.values.push_ref(value);
         if self.pairs.keys.len() >= PAIRS_AT_ONCE {
             self.put();
         }
+    }
+
+    /// The key, and the value behind it if values are sorted.
+    #[inline]
+    fn put_key(&mut self, key: &K::Ref, value: &V::Ref) {
+        let sorts_values = self.sink.sorts_values();
+        self.pairs.keys.push(|out| {
+            K::put_key(key, out);
+            if sorts_values {
+                V::put_key(value, out);
+            }
+        });
     }
 
     /// Puts the pairs that wait into the sink.
@@ -204,7 +216,7 @@ impl<'a, K: Datum, V: Datum> Emit<'a, K, V> {
     }
 }
 
-/// The values of one key, in the order of the input, read as they are asked for.
+/// The values of one key, in the order of the input or [sorted](super::Job::sort_values), read as they are asked for.
 #[derive(Debug)]
 pub struct Values<V> {
     runs: Runs,

@@ -171,6 +171,9 @@ impl<'a, 'py> Mapper<'a, 'py> {
     ) -> Result<(), UserFailure> {
         self.key.clear();
         let origin = keys::encode(key, &mut self.key).map_err(|error| bad_key(key, &error))?;
+        if sink.sorts_values() {
+            keys::encode_sortable(value, &mut self.key).map_err(|error| unsortable(value, &error))?;
+        }
         self.value.clear();
         values::encode(value, &mut self.value).map_err(|error| bad_value(value, &error))?;
         let partition = match &self.partition {
@@ -312,6 +315,16 @@ fn bad_key(key: &Bound<'_, PyAny>, error: &PyErr) -> UserFailure {
 fn bad_value(value: &Bound<'_, PyAny>, error: &PyErr) -> UserFailure {
     let what =
         format!("map_func emitted a value of type {}, which can't be pickled", objects::type_name(value));
+    failure::raised(value.py(), error, FailureKind::BadValue, &what)
+}
+
+fn unsortable(value: &Bound<'_, PyAny>, error: &PyErr) -> UserFailure {
+    let shown = objects::shorten(value).unwrap_or_default();
+    let what = format!(
+        "map_func emitted the value {shown} of type {}, which sort_values=True can't put in order; values may then be what \
+         keys may be: numbers, strings, bytes, None, or tuples of them",
+        objects::type_name(value)
+    );
     failure::raised(value.py(), error, FailureKind::BadValue, &what)
 }
 
