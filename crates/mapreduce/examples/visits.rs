@@ -6,6 +6,8 @@
 //!
 //! The engine sorts the visits of a user, so they may be more than memory holds.
 
+use std::io::{self, BufWriter, Write};
+
 use mapreduce::native::{Emit, Input, Job, Mapper, Record, Reducer, Results, Session, UserError, Values};
 
 type Visit = (u64, String);
@@ -53,9 +55,10 @@ fn main() -> Result<(), UserError> {
     }
     let session = Session::local(2)?;
     let done = job.run(&session, Input::text(files), None)?;
+    let mut out = BufWriter::new(io::stdout().lock());
     for visit in done.results()? {
         let (user, page) = visit?;
-        println!("{user}\t{page}");
+        writeln!(out, "{user}\t{page}")?;
     }
     Ok(())
 }
