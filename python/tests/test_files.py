@@ -48,7 +48,7 @@ def test_a_directory_and_small_files_are_packed(cluster, tmp_path):
     (tmp_path / "_hidden").write_text("hidden")
     future = cluster.mapreduce(mapreduce.read_text(tmp_path), words, sum)
     assert future.result() == reference(LINES[:50], words, sum)
-    assert future.progress().map_total == 1
+    assert future.progress().map_total == 4  # a tiny file counts for what opening it costs
 
 
 def test_json_lines(cluster, tmp_path):
