@@ -22,9 +22,10 @@ use crate::{
     cluster::Live,
     files::InputFiles,
     fork::ForkGuard,
+    objects,
     raise::{CancelledError, StorageError, client_error, invalid},
     results::{self, ResultIterator},
-    upload::{upload_code, upload_records},
+    upload::{patiently, upload_code, upload_records},
     user_code::PythonCode,
 };
 
@@ -44,7 +45,7 @@ impl Client {
     /// A new job id. Waits while no master is there to give one.
     fn reserve(&self, py: Python<'_>) -> PyResult<String> {
         let live = self.live.require()?;
-        Ok(live.run(py, || retry(|| live.client.reserve()), client_error)?.to_string())
+        Ok(live.run(py, || retry("a new job", || live.client.reserve()), client_error)?.to_string())
     }
 
     /// A new job id; None if no master gives one in time.
@@ -52,7 +53,11 @@ impl Client {
         let live = self.live.require()?;
         let in_time = || async {
             let patience = Duration::from_secs_f64(patience_s);
-            tokio::time::timeout(patience, live.client.reserve()).await.ok().transpose()
+            match tokio::time::timeout(patience, live.client.reserve()).await.ok().transpose() {
+                // Whoever carries the job goes on to ask, and says why it waits.
+                Err(ClientError::Unavailable { .. }) => Ok(None),
+                reserved => reserved,
+            }
         };
         Ok(live.run(py, in_time, client_error)?.map(|job| job.to_string()))
     }
@@ -76,24 +81,24 @@ impl Client {
         let job = job_id(job)?;
         let settings: Settings = serde_json::from_str(settings).map_err(not_ours)?;
         let pickled = code;
-        let made = py.detach(|| mapreduce_storage::make_job_dirs(&live.urls.storage, job));
-        made.map_err(|e| StorageError::new_err(e.to_string()))?;
+        let check = || {
+            live.check_open()?;
+            if is_cancelled.call0()?.is_truthy()? {
+                return Err(CancelledError::new_err(format!("{job} was cancelled")));
+            }
+            Ok(())
+        };
+        patiently(py, job, &check, || mapreduce_storage::make_job_dirs(&live.urls.storage, job))?;
         let (digest, uploaded) = upload_code(py, live.client.store(), job, code)?;
         let input = match (records.cast::<InputFiles>(), records.extract::<EarlierJob>()) {
             (Ok(files), _) => files.get().0.clone(),
             (_, Ok(earlier)) => self.result_of(py, &earlier.earlier_job_id)?,
             (Err(_), Err(_)) => {
-                let splits = upload_records(&live.urls.storage, job, records, split_records, || {
-                    live.check_open()?;
-                    if is_cancelled.call0()?.is_truthy()? {
-                        return Err(CancelledError::new_err(format!("{job} was cancelled")));
-                    }
-                    Ok(())
-                })?;
+                let splits = upload_records(&live.urls.storage, job, records, split_records, &check)?;
                 InputDescription::Uploaded { splits }
             }
         };
-        uploaded.wait(py)?;
+        uploaded.wait(py, &check)?;
         let mut spec = JobSpec {
             job,
             user: live.username.clone(),
@@ -124,7 +129,8 @@ impl Client {
     fn submit(&self, py: Python<'_>, spec: &[u8]) -> PyResult<()> {
         let live = self.live.require()?;
         let spec = JobSpec::decode(spec).map_err(not_ours)?;
-        live.run(py, || retry(|| live.client.submit(&spec)), client_error)
+        let job = spec.job.to_string();
+        live.run(py, || retry(&job, || live.client.submit(&spec)), client_error)
     }
 
     /// Waits until the job has ended, and tells `on_phase` of every phase. Answers how it failed, as JSON, or
@@ -192,13 +198,13 @@ impl Client {
         live.run(py, exists, client_error)
     }
 
-    /// The job's phase, and its tasks: map done, map total, reduce done, reduce total.
-    fn progress(&self, py: Python<'_>, job: &str) -> PyResult<(&'static str, u32, u32, u32, u32)> {
+    /// The job's phase; its tasks: map done, map total, reduce done, reduce total; and why it waits, if it does.
+    fn progress(&self, py: Python<'_>, job: &str) -> PyResult<HowFar> {
         let live = self.live.require()?;
         let job = job_id(job)?;
         let view = live.run(py, || monitor::job(&live.urls, job), client_error)?;
         let Progress { map_done, map_total, reduce_done, reduce_total } = view.progress;
-        Ok((view.record.phase.name(), map_done, map_total, reduce_done, reduce_total))
+        Ok((view.record.phase.name(), map_done, map_total, reduce_done, reduce_total, view.trouble))
     }
 
     /// What the tasks of a job that are finished have counted.
@@ -245,6 +251,9 @@ impl Client {
     }
 }
 
+/// What `mapreduce.Progress` is made of.
+type HowFar = (&'static str, u32, u32, u32, u32, Option<String>);
+
 /// A job whose result is another job's input; see `mapreduce.read_result`.
 #[derive(FromPyObject)]
 struct EarlierJob {
@@ -276,14 +285,17 @@ fn sampled(spec: &JobSpec, code: &[u8], storage_url: &str) -> PyResult<Partition
     sampled.map_err(|e| invalid(format!("the keys can't be sampled, as sort=True wants: {e}")))
 }
 
-/// Asks again as long as no master is alive.
-async fn retry<T, F>(call: impl Fn() -> F) -> Result<T, ClientError>
+/// Asks again as long as no master is alive, or none can do it, and says the latter, for `whom`.
+async fn retry<T, F>(whom: &str, call: impl Fn() -> F) -> Result<T, ClientError>
 where
     F: Future<Output = Result<T, ClientError>>,
 {
     loop {
         match call().await {
             Err(ClientError::NoMaster { .. }) => {}
+            Err(ClientError::Unavailable { why, .. }) => {
+                Python::attach(|py| objects::warn(py, &format!("{whom} waits: {why}")));
+            }
             done => return done,
         }
     }
