@@ -34,6 +34,7 @@ class Progress:
         map_total: All map tasks; 0 until the job is planned.
         reduce_done: Reduce tasks that are finished for good.
         reduce_total: All reduce tasks; 0 until the job is planned.
+        trouble: Why the job waits, such as a full disk; it goes on when that has passed. None if it does not wait.
     """
 
     phase: str
@@ -41,6 +42,7 @@ class Progress:
     map_total: int
     reduce_done: int
     reduce_total: int
+    trouble: str | None = None
 
 
 class MapReduceFuture(Future[list[tuple[Any, Any]]]):

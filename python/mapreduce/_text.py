@@ -1,4 +1,4 @@
-"""Aligned tables and trees, as text."""
+"""Aligned tables and trees, as text; and a word to the user."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ from typing import Union
 
 Tree = dict[str, Union["Tree", int]]
 """Directories by name, and files' sizes in bytes."""
+
+
+def warn(text: str) -> None:
+    """A warning of the logger ``mapreduce``; Python prints it unless the program has set logging up otherwise."""
+    import logging
+
+    logging.getLogger("mapreduce").warning("%s", text)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

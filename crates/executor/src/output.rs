@@ -16,35 +16,46 @@ use crate::{TaskError, UserCode, reduce::Merge};
 /// Where an attempt writes.
 fn path(
     output: &OutputDescription,
-    job: JobId,
-    task: TaskId,
-    attempt: AttemptId,
+    (job, task, attempt): (JobId, TaskId, AttemptId),
 ) -> Result<PathBuf, FormatError> {
     let name = format!("{}.{attempt}{}", task.index, file_ending(&output.format, output.compression));
     Ok(temporary_dir(&output.url, job)?.join(name))
 }
 
 /// Writes one partition, durably, and reads it back. Answers the file, by its path, and how many records it has. A
-/// Parquet file has a schema, which comes with the first record: without any there is no file.
+/// Parquet file has a schema, which comes with the first record: without any there is no file. Of a file that can't
+/// be completed nothing stays: on a full disk, the next attempt needs the room.
 pub(crate) fn write(
     output: &OutputDescription,
-    (job, task, attempt): (JobId, TaskId, AttemptId),
+    attempt: (JobId, TaskId, AttemptId),
     groups: &mut Merge,
     code: &mut dyn UserCode,
 ) -> Result<(Option<FileRef>, u64), TaskError> {
-    let path = path(output, job, task, attempt)?;
+    let path = path(output, attempt)?;
+    write_to(&path, output, groups, code).inspect_err(|_| {
+        // It may not have been made; and what went wrong first is what counts.
+        let _ = fs::remove_file(&path);
+    })
+}
+
+fn write_to(
+    path: &Path,
+    output: &OutputDescription,
+    groups: &mut Merge,
+    code: &mut dyn UserCode,
+) -> Result<(Option<FileRef>, u64), TaskError> {
     let name = path.display().to_string();
     let failed = |error| FormatError::unwritable(&name, error);
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory).map_err(failed)?;
     }
-    let file = Summed { out: File::create(&path).map_err(failed)?, length: 0, crc32c: 0 };
+    let file = Summed { out: File::create(path).map_err(failed)?, length: 0, crc32c: 0 };
     let mut writer = RecordWriter::new(&name, &output.format, output.compression, file)?;
     code.write(groups, &output.format, &mut |record| Ok(writer.write(record)?))?;
     let n_records = writer.records();
     let Summed { out, length, crc32c } = writer.finish()?;
     if n_records == 0 && output.format == FileFormat::Parquet {
-        fs::remove_file(&path).map_err(failed)?;
+        fs::remove_file(path).map_err(failed)?;
         return Ok((None, 0));
     }
     out.sync_all().map_err(failed)?;
@@ -53,19 +64,19 @@ pub(crate) fn write(
         File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)?;
     }
     let wrote = FileRef { path: name.clone(), length, crc32c, content: None };
-    let found = read_back(&path).map_err(failed)?;
+    let found = read_back(path).map_err(failed)?;
     if found != wrote {
         return Err(StorageError::Mismatch { path: name, wrote: wrote.into(), found: found.into() }.into());
     }
     Ok((Some(wrote), n_records))
 }
 
-/// Deletes what an attempt wrote that lost.
+/// Deletes what an attempt wrote that did not win.
 pub(crate) fn delete(
     output: &OutputDescription,
-    (job, task, attempt): (JobId, TaskId, AttemptId),
+    attempt: (JobId, TaskId, AttemptId),
 ) -> Result<(), FormatError> {
-    let path = path(output, job, task, attempt)?;
+    let path = path(output, attempt)?;
     match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(FormatError::unwritable(&path.display().to_string(), error))

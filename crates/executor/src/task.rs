@@ -128,16 +128,28 @@ impl Executor {
             started_at_ms,
             ended_at_ms: self.clock.unix_ms(),
         };
-        match self.resources.wait(commit(self.store(), job, &marker))? {
-            Commit::Won => Ok(Outcome::Committed),
-            Commit::Lost(_) => {
-                self.resources.wait(delete_attempt(self.store(), job, task, attempt))?;
-                if let (Stage::Reduce, Some(output)) = (task.stage, self.output()) {
-                    output::delete(output, (job, task, attempt))?;
-                }
+        match self.resources.wait(commit(self.store(), job, &marker)) {
+            Ok(Commit::Won) => Ok(Outcome::Committed),
+            Ok(Commit::Lost(_)) => {
+                self.delete_output(assignment)?;
                 Ok(Outcome::Superseded)
             }
+            // There is no marker, for certain, and the next attempt needs the room.
+            Err(full @ StorageError::Full { .. }) => {
+                self.delete_output(assignment)?;
+                Err(full.into())
+            }
+            Err(error) => Err(error.into()),
         }
+    }
+
+    /// Deletes what an attempt wrote that did not win.
+    fn delete_output(&self, &Assignment { job, task, attempt, .. }: &Assignment) -> Result<(), TaskError> {
+        self.resources.wait(delete_attempt(self.store(), job, task, attempt))?;
+        if let (Stage::Reduce, Some(output)) = (task.stage, self.output()) {
+            output::delete(output, (job, task, attempt))?;
+        }
+        Ok(())
     }
 
     /// Of the current job.

@@ -1,7 +1,10 @@
 //! Whole jobs through the engine, with user code in Rust: what the master does between stages is done here.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests, their helpers too, fail by panicking")]
 
-use std::{collections::BTreeMap, convert::Infallible, num::NonZeroU64, sync::Arc};
+#[path = "../../storage/tests/common/mod.rs"]
+mod stores;
+
+use std::{collections::BTreeMap, convert::Infallible, num::NonZeroU64, path::PathBuf, sync::Arc};
 
 use mapreduce_core::{
     AttemptId, CodeRef, Epoch, FailureKind, FileFormat, Incarnation, InputDescription, JobId, JobSpec,
@@ -17,6 +20,7 @@ use mapreduce_storage::{
 };
 use object_store::ObjectStoreExt;
 use proptest::prelude::*;
+use stores::{Fault, Faulty};
 use tokio::runtime::{Builder, Runtime};
 
 const JOB: JobId = JobId(7);
@@ -423,4 +427,46 @@ fn damaged_map_output_and_code_are_noticed() {
     let failed = failure(world.executor().run_task(&assignment(REDUCE, 1)));
     assert_eq!(failed.what, FailureKind::BadData);
     assert!(failed.message.contains("digest"), "{}", failed.message);
+}
+
+fn executor_with(resources: Resources) -> Executor {
+    let load =
+        Box::new(|_: &JobSpec, _: &[u8], _: &SideInputs| Ok(Box::new(Words::default()) as Box<dyn UserCode>));
+    Executor::new(resources, Arc::new(SystemClock::default()), load)
+}
+
+/// Its output is complete, and nobody will ever name it: on a full disk, the next attempt needs the room.
+#[test]
+fn an_attempt_whose_marker_finds_no_room_takes_its_output_away() {
+    let world = World::split(&many(), SplitSize::Exactly(NonZeroU64::MAX), settings(1));
+    let full = Faulty::over(&world.store, &[Fault::None, Fault::NoRoom, Fault::NoRoom, Fault::NoRoom], &[]);
+    let mut executor = executor_with(resources(&full, 1 << 20));
+    let failed = failure(executor.run_task(&assignment(MAP, 1)));
+    assert_eq!(failed.what, FailureKind::Storage);
+    assert!(failed.message.contains("storage is full"), "{}", failed.message);
+    let output = |number| paths::attempt_output(JOB, MAP, AttemptId { epoch: Epoch(1), number });
+    assert!(!world.exists(&output(1)));
+    assert_eq!(executor.run_task(&assignment(MAP, 2)), Outcome::Committed);
+    assert!(world.exists(&output(2)));
+}
+
+/// It may appear yet, so what it names must stay.
+#[test]
+fn an_attempt_whose_marker_is_in_doubt_leaves_its_output() {
+    let world = World::split(&many(), SplitSize::Exactly(NonZeroU64::MAX), settings(1));
+    let lost =
+        Faulty::over(&world.store, &[Fault::None, Fault::NoRoom, Fault::RequestLost, Fault::NoRoom], &[]);
+    let failed = failure(executor_with(resources(&lost, 1 << 20)).run_task(&assignment(MAP, 1)));
+    assert_eq!(failed.what, FailureKind::Storage);
+    let output = paths::attempt_output(JOB, MAP, AttemptId { epoch: Epoch(1), number: 1 });
+    assert!(world.exists(&output));
+}
+
+#[test]
+fn scratch_space_that_can_not_be_used_is_the_fault_of_the_machine() {
+    let world = World::new(&words(&["a", "b"]), 1);
+    let resources = Resources::local(world.store.clone(), 0, PathBuf::from("/absent"));
+    let failed = failure(executor_with(resources).run_task(&assignment(MAP, 1)));
+    assert_eq!(failed.what, FailureKind::Storage);
+    assert!(failed.message.contains("scratch space in /absent"), "{}", failed.message);
 }

@@ -123,11 +123,15 @@ pub enum FormatError {
 }
 
 impl FormatError {
-    /// What an attempt that ends with this error failed of: the data, which counts against the task's budget,
-    /// or the disk, which does not.
+    /// What an attempt that ends with this error failed of: the data, or what the job was told about it, which
+    /// counts against the task's budget; or the disk, which does not.
     pub fn failure_kind(&self) -> FailureKind {
         match self {
-            FormatError::Unreadable { .. } | FormatError::Unwritable { .. } => FailureKind::Storage,
+            FormatError::Unreadable { source, .. } | FormatError::Unwritable { source, .. }
+                if is_trouble(source) =>
+            {
+                FailureKind::Storage
+            }
             _ => FailureKind::BadData,
         }
     }
@@ -150,5 +154,48 @@ impl FormatError {
 
     pub(crate) fn damaged(url: &Arc<str>, offset: u64, why: impl ToString) -> Self {
         FormatError::Damaged { position: Position { url: url.clone(), offset }, why: why.to_string() }
+    }
+}
+
+/// Whether the disk is in trouble, such as being full, which passes. Else the path is the wrong one, or whoever runs
+/// the tasks may not use it, or it was no call of the system that failed.
+fn is_trouble(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        AlreadyExists, InvalidData, InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound,
+        Other, PermissionDenied, ReadOnlyFilesystem, Unsupported,
+    };
+    !matches!(
+        error.kind(),
+        AlreadyExists
+            | InvalidData
+            | InvalidFilename
+            | InvalidInput
+            | IsADirectory
+            | NotADirectory
+            | NotFound
+            | Other
+            | PermissionDenied
+            | ReadOnlyFilesystem
+            | Unsupported
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_in_trouble_is_not_the_fault_of_the_task_and_a_wrong_path_is() {
+        let kind = |code| FormatError::unwritable("/out", io::Error::from_raw_os_error(code)).failure_kind();
+        for (name, code) in [("ENOSPC", 28), ("EDQUOT", 122), ("EIO", 5), ("ESTALE", 116)] {
+            assert_eq!(kind(code), FailureKind::Storage, "{name}");
+        }
+        for (name, code) in
+            [("EACCES", 13), ("EPERM", 1), ("EROFS", 30), ("ENOTDIR", 20), ("ENAMETOOLONG", 36)]
+        {
+            assert_eq!(kind(code), FailureKind::BadData, "{name}");
+        }
+        let no_call = FormatError::unwritable("/out", io::Error::other("the library objects"));
+        assert_eq!(no_call.failure_kind(), FailureKind::BadData);
     }
 }

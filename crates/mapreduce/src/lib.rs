@@ -24,6 +24,7 @@ pub mod keeper;
 pub mod monitor;
 pub mod native;
 mod process;
+mod room;
 mod urls;
 
 pub use mapreduce_rpc::headers::Credentials;

@@ -1,16 +1,23 @@
 //! What a cluster is doing, read from coordination and storage alone: works with no master alive.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
 
 use mapreduce_coordination::{
     Coordinator,
     records::{self, Member},
 };
-use mapreduce_core::{JobId, Role, Stage};
-use mapreduce_storage::view::{self, AttemptView, JobView, TreeEntry};
+use mapreduce_core::{Incarnation, JobId, JobPhase, JobRecord, JobSpec, Role, Stage};
+use mapreduce_formats::temporary_dir;
+use mapreduce_storage::{
+    Store, paths,
+    view::{self, AttemptView, JobView, TreeEntry},
+};
 use serde::Serialize;
 
-use crate::{ClientError, ClusterUrls};
+use crate::{ClientError, ClusterUrls, room::lack_of_room};
 
 /// A cluster at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -32,7 +39,7 @@ pub async fn snapshot(urls: &ClusterUrls) -> Result<Snapshot, ClientError> {
     let live: BTreeSet<_> = masters.iter().chain(&workers).map(|member| member.incarnation.clone()).collect();
     let mut views = Vec::with_capacity(jobs.len());
     for (record, _) in jobs {
-        views.push(view::load(&store, record, &live).await?);
+        views.push(look(urls, &store, record, &live).await?);
     }
     coordinator.close().await;
     Ok(Snapshot { masters, workers, jobs: views })
@@ -54,7 +61,31 @@ pub async fn job(urls: &ClusterUrls, job: JobId) -> Result<JobView, ClientError>
     let (masters, workers) = members(&*coordinator).await?;
     coordinator.close().await;
     let live = masters.into_iter().chain(workers).map(|member| member.incarnation).collect();
-    Ok(view::load(&store, record, &live).await?)
+    look(urls, &store, record, &live).await
+}
+
+/// The job as its durable records show it, and what they can't because the disk is full that they would be on.
+async fn look(
+    urls: &ClusterUrls,
+    store: &Store,
+    record: JobRecord,
+    live: &BTreeSet<Incarnation>,
+) -> Result<JobView, ClientError> {
+    let mut view = view::load(store, record, live).await?;
+    if view.trouble.is_none() && !view.record.phase.is_terminal() {
+        view.trouble = urls.storage_directory().and_then(|directory| lack_of_room(&directory));
+    }
+    if view.trouble.is_none() && view.record.phase == JobPhase::Publish {
+        view.trouble = output_directory(store, view.record.job).await?.and_then(|out| lack_of_room(&out));
+    }
+    Ok(view)
+}
+
+/// Where a job publishes its output.
+async fn output_directory(store: &Store, job: JobId) -> Result<Option<PathBuf>, ClientError> {
+    let spec: Option<JobSpec> = mapreduce_storage::read(store, &paths::spec(job)).await?;
+    let temporary = spec.and_then(|spec| temporary_dir(&spec.output?.url, job).ok());
+    Ok(temporary.and_then(|dir| dir.ancestors().find(|dir| dir.exists()).map(Path::to_owned)))
 }
 
 /// What the finished tasks of a job have counted, by name.

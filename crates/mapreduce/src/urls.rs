@@ -24,6 +24,11 @@ pub struct BadDirectory {
 }
 
 impl ClusterUrls {
+    /// The directory of the storage, if it is one of this machine.
+    pub(crate) fn storage_directory(&self) -> Option<PathBuf> {
+        Url::parse(&self.storage).ok().filter(|url| url.scheme() == "file")?.to_file_path().ok()
+    }
+
     /// The stores of a local cluster in `directory`, an absolute path.
     pub fn local(directory: &Path, users: impl Into<String>) -> Result<ClusterUrls, BadDirectory> {
         let bad = || BadDirectory { path: directory.to_owned() };
@@ -42,6 +47,7 @@ mod tests {
         let urls = ClusterUrls::local(Path::new("/data/a b"), "sqlite:///home/users").unwrap();
         assert_eq!(urls.coordination, "sqlite:///data/a b");
         assert_eq!(urls.storage, "file:///data/a%20b/storage");
+        assert_eq!(urls.storage_directory().unwrap(), Path::new("/data/a b/storage"));
         assert!(ClusterUrls::local(Path::new("data"), "").is_err());
     }
 }

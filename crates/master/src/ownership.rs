@@ -1,33 +1,51 @@
 //! Follows coordination: who is alive, which jobs have no living owner, which are to be cancelled. It takes
 //! orphaned jobs by compare-and-set; exactly one master succeeds.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use mapreduce_coordination::{
     CoordinationError, Version,
     records::{self, RecordError},
 };
 use mapreduce_core::{Incarnation, JobId, JobRecord, Role};
+use tokio::{sync::watch, time::sleep};
 
 use crate::{
     context::{Context, Input},
     scheduler::Event,
 };
 
+/// How long to wait before a look that failed is repeated: at first, and at most.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(2);
+
 /// Runs until it is dropped.
 pub(crate) async fn follow(context: Context) {
     let mut changes = context.coordinator.watch("/");
     // An ended job never changes again (I10), so it is read once.
     let mut ended = BTreeSet::new();
+    let mut pause = None;
     loop {
         changes.borrow_and_update();
-        if let Err(e) = look(&context, &mut ended).await {
-            // Jobs that run go on; the next change, or the store's return, brings us here again.
-            tracing::warn!("coordination can't be followed: {e}");
-        }
-        if changes.changed().await.is_err() {
+        pause = match look(&context, &mut ended).await {
+            Ok(()) => None,
+            Err(e) => {
+                tracing::warn!("coordination can't be followed: {e}");
+                Some(pause.map_or(RETRY_FIRST, |pause: Duration| (pause * 2).min(RETRY_MAX)))
+            }
+        };
+        if !next_look(&mut changes, pause).await {
             return;
         }
+    }
+}
+
+/// Returns at the next change, and after a look that failed when `pause` is over: a job that could not be taken, on a
+/// full disk for instance, must be taken when there is room, and that is no change. False: there will be none.
+async fn next_look(changes: &mut watch::Receiver<u64>, pause: Option<Duration>) -> bool {
+    tokio::select! {
+        changed = changes.changed() => changed.is_ok(),
+        () = sleep(pause.unwrap_or_default()), if pause.is_some() => true,
     }
 }
 
@@ -69,5 +87,27 @@ async fn take(context: &Context, record: JobRecord, version: Version) -> Result<
         // Another master was faster.
         Err(RecordError::Coordination(CoordinationError::Conflict { .. })) => Ok(()),
         Err(e) => Err(e),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_look_that_failed_is_repeated_although_nothing_changes() {
+        let (change, mut changes) = watch::channel(0);
+        let patience = Duration::from_secs(60);
+        let again = next_look(&mut changes, Some(RETRY_FIRST));
+        assert_eq!(tokio::time::timeout(patience, again).await, Ok(true));
+        let waits = next_look(&mut changes, None);
+        assert!(
+            tokio::time::timeout(RETRY_FIRST, waits).await.is_err(),
+            "one that did not fail is not repeated"
+        );
+        change.send_replace(1);
+        assert!(next_look(&mut changes, None).await);
+        drop(change);
+        assert!(!next_look(&mut changes, None).await);
     }
 }

@@ -23,10 +23,11 @@ use crate::{
     cluster::Live,
     fork::ForkGuard,
     inputs::{describe, sampled},
+    objects,
     raise::{CancelledError, StorageError, client_error, invalid},
     results::{self, ResultIterator},
     side_inputs::digest,
-    upload::Uploading,
+    upload::{Uploading, patiently},
 };
 
 /// A client of a cluster.
@@ -45,7 +46,7 @@ impl Client {
     /// A new job id. Waits while no master is there to give one.
     fn reserve(&self, py: Python<'_>) -> PyResult<String> {
         let live = self.live.require()?;
-        Ok(live.run(py, || retry(|| live.client.reserve()), client_error)?.to_string())
+        Ok(live.run(py, || retry("a new job", || live.client.reserve()), client_error)?.to_string())
     }
 
     /// A new job id; None if no master gives one in time.
@@ -53,7 +54,11 @@ impl Client {
         let live = self.live.require()?;
         let in_time = || async {
             let patience = Duration::from_secs_f64(patience_s);
-            tokio::time::timeout(patience, live.client.reserve()).await.ok().transpose()
+            match tokio::time::timeout(patience, live.client.reserve()).await.ok().transpose() {
+                // Whoever carries the job goes on to ask, and says why it waits.
+                Err(ClientError::Unavailable { .. }) => Ok(None),
+                reserved => reserved,
+            }
         };
         Ok(live.run(py, in_time, client_error)?.map(|job| job.to_string()))
     }
@@ -77,8 +82,14 @@ impl Client {
         let live = self.live.require()?;
         let job = job_id(job)?;
         let settings: Settings = serde_json::from_str(settings).map_err(not_ours)?;
-        let made = py.detach(|| mapreduce_storage::make_job_dirs(&live.urls.storage, job));
-        made.map_err(|e| StorageError::new_err(e.to_string()))?;
+        let check = || {
+            live.check_open()?;
+            if is_cancelled.call0()?.is_truthy()? {
+                return Err(CancelledError::new_err(format!("{job} was cancelled")));
+            }
+            Ok(())
+        };
+        patiently(py, job, &check, || mapreduce_storage::make_job_dirs(&live.urls.storage, job))?;
         let digest = digest(&code);
         // Python's own bytes, not copied.
         let side = |(digest, content): (&String, &PyBackedBytes)| {
@@ -94,16 +105,10 @@ impl Client {
             false => Some((code_path, Bytes::from_owner(code.clone_ref(py)))),
         };
         let objects = code_object.into_iter().chain(side_inputs.iter().map(side));
-        let uploading = Uploading::begin(py, live.client.store(), objects)?;
-        let described = describe(py, live, job, &inputs, split_records, &mut contents, &|| {
-            live.check_open()?;
-            if is_cancelled.call0()?.is_truthy()? {
-                return Err(CancelledError::new_err(format!("{job} was cancelled")));
-            }
-            Ok(())
-        });
+        let uploading = Uploading::begin(py, live.client.store(), job, objects)?;
+        let described = describe(py, live, job, &inputs, split_records, &mut contents, &check);
         // In any case: what is still under way would appear after the job was discarded.
-        let uploaded = uploading.wait(py);
+        let uploaded = uploading.wait(py, &check);
         let inputs = described?;
         uploaded?;
         let mut spec = JobSpec {
@@ -138,7 +143,8 @@ impl Client {
     fn submit(&self, py: Python<'_>, spec: &[u8]) -> PyResult<()> {
         let live = self.live.require()?;
         let spec = JobSpec::decode(spec).map_err(not_ours)?;
-        live.run(py, || retry(|| live.client.submit(&spec)), client_error)
+        let job = spec.job.to_string();
+        live.run(py, || retry(&job, || live.client.submit(&spec)), client_error)
     }
 
     /// Waits until the job has ended, and tells `on_phase` of every phase. Answers how it failed, as JSON, or
@@ -206,13 +212,13 @@ impl Client {
         live.run(py, exists, client_error)
     }
 
-    /// The job's phase, and its tasks: map done, map total, reduce done, reduce total.
-    fn progress(&self, py: Python<'_>, job: &str) -> PyResult<(&'static str, u32, u32, u32, u32)> {
+    /// The job's phase; its tasks: map done, map total, reduce done, reduce total; and why it waits, if it does.
+    fn progress(&self, py: Python<'_>, job: &str) -> PyResult<HowFar> {
         let live = self.live.require()?;
         let job = job_id(job)?;
         let view = live.run(py, || monitor::job(&live.urls, job), client_error)?;
         let Progress { map_done, map_total, reduce_done, reduce_total } = view.progress;
-        Ok((view.record.phase.name(), map_done, map_total, reduce_done, reduce_total))
+        Ok((view.record.phase.name(), map_done, map_total, reduce_done, reduce_total, view.trouble))
     }
 
     /// What the tasks of a job that are finished have counted.
@@ -259,14 +265,20 @@ impl Client {
     }
 }
 
-/// Asks again as long as no master is alive.
-async fn retry<T, F>(call: impl Fn() -> F) -> Result<T, ClientError>
+/// What `mapreduce.Progress` is made of.
+type HowFar = (&'static str, u32, u32, u32, u32, Option<String>);
+
+/// Asks again as long as no master is alive, or none can do it, and says the latter, for `whom`.
+async fn retry<T, F>(whom: &str, call: impl Fn() -> F) -> Result<T, ClientError>
 where
     F: Future<Output = Result<T, ClientError>>,
 {
     loop {
         match call().await {
             Err(ClientError::NoMaster { .. }) => {}
+            Err(ClientError::Unavailable { why, .. }) => {
+                Python::attach(|py| objects::warn(py, &format!("{whom} waits: {why}")));
+            }
             done => return done,
         }
     }

@@ -12,7 +12,7 @@ use crate::{
     files::InputFiles,
     raise::{StorageError, invalid},
     results,
-    upload::{Place, upload_records},
+    upload::{Check, Place, upload_records},
     user_code::PythonCode,
 };
 
@@ -31,7 +31,7 @@ pub fn describe(
     inputs: &[Bound<'_, PyAny>],
     split_records: Option<u64>,
     contents: &mut BTreeMap<String, Content>,
-    check: &dyn Fn() -> PyResult<()>,
+    check: &Check<'_>,
 ) -> PyResult<Vec<InputDescription>> {
     let describe = |(number, input): (u32, &Bound<'_, PyAny>)| {
         if let Ok(files) = input.cast::<InputFiles>() {

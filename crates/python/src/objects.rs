@@ -110,6 +110,14 @@ pub fn table<'py>(
     Ok(call!(py, "mapreduce._records", "table", (keys, values))?.cast_into()?)
 }
 
+/// Tells the user something, by way of Python's logging. That it can't be told is no reason to fail.
+pub fn warn(py: Python<'_>, text: &str) {
+    let told = || PyResult::Ok(call!(py, "mapreduce._text", "warn", (text,))?.unbind());
+    if let Err(error) = told() {
+        error.write_unraisable(py, None);
+    }
+}
+
 /// The shortened `repr` of an object.
 pub fn shorten(object: &Bound<'_, PyAny>) -> PyResult<String> {
     call!(object.py(), "mapreduce._failures", "shorten", (object,))?.extract()

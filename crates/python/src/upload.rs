@@ -2,6 +2,7 @@
 
 use std::{
     num::NonZeroU64,
+    thread::sleep,
     time::{Duration, Instant},
 };
 
@@ -29,29 +30,74 @@ use crate::{
 /// How often an upload makes way for other threads.
 const CHECK_EVERY: Duration = Duration::from_millis(5);
 
+/// How long to wait for room in storage before the next try: at first, and at most.
+const ROOM_PAUSE_FIRST: Duration = Duration::from_millis(50);
+const ROOM_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Asked now and then whether the upload is still wanted.
+pub type Check<'a> = dyn Fn() -> PyResult<()> + 'a;
+
+/// Does `write` again and again as long as storage is full, and says so: what an iterator gave, it gives but once.
+pub fn patiently<T: Send>(
+    py: Python<'_>,
+    job: JobId,
+    check: &Check<'_>,
+    mut write: impl FnMut() -> Result<T, StoreError> + Send,
+) -> PyResult<T> {
+    let (mut pause, mut said) = (ROOM_PAUSE_FIRST, false);
+    loop {
+        match py.detach(&mut write) {
+            Err(full @ StoreError::Full { .. }) => {
+                if !std::mem::replace(&mut said, true) {
+                    objects::warn(py, &format!("{job} waits to be uploaded: {full}"));
+                }
+                py.detach(|| sleep(pause));
+                check()?;
+                pause = (pause * 2).min(ROOM_PAUSE_MAX);
+            }
+            done => return done.map_err(storage_error),
+        }
+    }
+}
+
 /// Uploads that go on by themselves.
-pub struct Uploading(Vec<JoinHandle<Result<FileRef, StoreError>>>);
+pub struct Uploading {
+    job: JobId,
+    store: Store,
+    objects: Vec<(Path, Bytes)>,
+    uploads: Vec<JoinHandle<Result<FileRef, StoreError>>>,
+}
 
 impl Uploading {
-    /// Begins to write objects.
+    /// Begins to write objects of a job.
     pub fn begin(
         py: Python<'_>,
         store: &Store,
+        job: JobId,
         objects: impl IntoIterator<Item = (Path, Bytes)>,
     ) -> PyResult<Uploading> {
-        let runtime = runtime(py)?;
-        let begin = |(path, bytes)| {
-            let store = store.clone();
+        let (runtime, objects) = (runtime(py)?, objects.into_iter().collect::<Vec<_>>());
+        let begin = |(path, bytes): &(Path, Bytes)| {
+            let (store, path, bytes) = (store.clone(), path.clone(), bytes.clone());
             runtime.spawn(async move { put_file(&store, &path, bytes).await })
         };
-        Ok(Uploading(objects.into_iter().map(begin).collect()))
+        let uploads = objects.iter().map(begin).collect();
+        Ok(Uploading { job, store: store.clone(), objects, uploads })
     }
 
     /// Returns when nothing is under way any more: what is uploaded is durable, or could not be written.
-    pub fn wait(self, py: Python<'_>) -> PyResult<()> {
-        let ended = block_on(py, || join_all(self.0))?;
-        for uploaded in ended {
-            uploaded.map_err(|e| StorageError::new_err(e.to_string()))?.map_err(storage_error)?;
+    pub fn wait(self, py: Python<'_>, check: &Check<'_>) -> PyResult<()> {
+        let Uploading { job, store, objects, uploads } = self;
+        let runtime = runtime(py)?;
+        let ended = block_on(py, || join_all(uploads))?;
+        for ((path, bytes), uploaded) in objects.iter().zip(ended) {
+            match uploaded.map_err(|e| StorageError::new_err(e.to_string()))? {
+                Err(StoreError::Full { .. }) => {
+                    let again = || runtime.block_on(put_file(&store, path, bytes.clone()));
+                    patiently(py, job, check, again).map(drop)?;
+                }
+                done => done.map(drop).map_err(storage_error)?,
+            }
         }
         Ok(())
     }
@@ -74,7 +120,7 @@ pub fn upload_records(
     place: Place,
     data: &Bound<'_, PyAny>,
     split_records: Option<u64>,
-    check: &dyn Fn() -> PyResult<()>,
+    check: &Check<'_>,
 ) -> PyResult<(Vec<Split>, Option<FullObject>)> {
     let py = data.py();
     let mut storage = Uploader::open(storage_url, place.job)?;
@@ -98,7 +144,7 @@ pub fn upload_records(
         encoded.clear();
         values::encode(&record, &mut encoded).map_err(|error| unpicklable(place, n, &record, error))?;
         if let Some(object) = writer.push(&encoded) {
-            storage.put(py, object)?;
+            storage.put(py, object, check)?;
         }
         if checked.elapsed() >= CHECK_EVERY {
             py.detach(|| ()); // what iterates may be no Python code, which would let other threads run by itself
@@ -111,7 +157,7 @@ pub fn upload_records(
         Some(only) if !storage.was_used && only.bytes.len() as u64 <= CONTENT_BYTES_MAX => {
             Ok((splits, Some(only)))
         }
-        Some(last) => storage.put(py, last).map(|()| (splits, None)),
+        Some(last) => storage.put(py, last, check).map(|()| (splits, None)),
         None => Ok((splits, None)),
     }
 }
@@ -128,10 +174,11 @@ impl Uploader {
         Ok(Uploader { resources, job, was_used: false })
     }
 
-    fn put(&mut self, py: Python<'_>, object: FullObject) -> PyResult<()> {
+    fn put(&mut self, py: Python<'_>, object: FullObject, check: &Check<'_>) -> PyResult<()> {
         self.was_used = true;
-        py.detach(|| self.resources.wait(splits::upload(&self.resources.store, self.job, object)))
-            .map_err(storage_error)
+        patiently(py, self.job, check, || {
+            self.resources.wait(splits::upload(&self.resources.store, self.job, object.clone()))
+        })
     }
 }
 

@@ -47,18 +47,24 @@ pub async fn read<T: Persisted>(store: &Store, path: &Path) -> Result<Option<T>,
 }
 
 /// Writes `record` to `path` unless there is something already. After an unknown outcome it looks, and never
-/// guesses. On an error the object may still appear later: delete nothing that the record names.
+/// guesses. On an error the object may still appear later: delete nothing that the record names, unless the error is
+/// [`StorageError::Full`], which says that it will not.
 pub async fn create<T: Persisted>(store: &Store, path: &Path, record: &T) -> Result<Created, StorageError> {
     let bytes = Bytes::from(record.encode());
-    let mut tries = 1;
+    let (mut tries, mut doubt) = (1, None);
     loop {
         let put = store.put_opts(path, bytes.clone().into(), PutMode::Create.into()).await;
         let Err(error) = put else { return Ok(Created::New) };
+        let error = StorageError::of(path, error);
         match read_bytes(store, path).await? {
             Some(found) if found == bytes => return Ok(Created::Same),
             Some(found) => return Ok(Created::Other(found)),
-            None if tries == CREATE_TRIES => return Err(StorageError::of(path, error)),
+            None if tries == CREATE_TRIES => return Err(doubt.unwrap_or(error)),
             None => tries += 1,
+        }
+        // What one try leaves open is not settled by another that found no room.
+        if !matches!(error, StorageError::Full { .. }) {
+            doubt = Some(error);
         }
     }
 }

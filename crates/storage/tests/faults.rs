@@ -5,7 +5,7 @@
 mod common;
 
 use common::{
-    Fault::{Cut, Flipped, ReplyLost, RequestLost},
+    Fault::{Cut, Flipped, NoRoom, ReplyLost, RequestLost},
     *,
 };
 use mapreduce_core::FailureKind;
@@ -48,6 +48,25 @@ async fn a_lost_create_is_tried_again_and_then_reported() {
     assert!(matches!(error, StorageError::Unavailable { .. }), "{error}");
     assert_eq!(error.failure_kind(), FailureKind::Storage);
     assert_eq!(read_marker(&memory, JOB, map(1)).await.unwrap(), None);
+}
+
+/// Who hears that storage is full may delete what the marker names; so nothing may be left open then.
+#[tokio::test]
+async fn only_a_create_that_certainly_found_no_room_says_so() {
+    let memory = open("memory:///").unwrap();
+    let ours = marker(map(0), attempt(1, 1));
+    for (faults, is_certain) in [
+        ([NoRoom, NoRoom, NoRoom], true),
+        ([RequestLost, NoRoom, NoRoom], false),
+        ([NoRoom, RequestLost, NoRoom], false),
+        ([NoRoom, NoRoom, RequestLost], false),
+    ] {
+        let error = commit(&Faulty::over(&memory, &faults, &[]), JOB, &ours).await.unwrap_err();
+        assert_eq!(matches!(error, StorageError::Full { .. }), is_certain, "{faults:?}: {error}");
+        assert_eq!(error.failure_kind(), FailureKind::Storage);
+    }
+    let store = Faulty::over(&memory, &[NoRoom, NoRoom], &[]);
+    assert_eq!(commit(&store, JOB, &ours).await.unwrap(), Commit::Won);
 }
 
 #[tokio::test]

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::*;
 use mapreduce_core::{
-    AttemptEnd, Epoch, HistoryEvent, Incarnation, JobPhase, JobRecord, Plan, Progress, Role, TaskId,
+    AttemptEnd, Epoch, Failure, FailureKind, HistoryEvent, Incarnation, JobPhase, JobRecord, Plan, Progress,
+    Role, TaskId,
 };
 use mapreduce_storage::{
     commit, create, open, paths,
@@ -182,4 +183,24 @@ async fn the_view_is_read_from_storage_alone() {
     assert_eq!(json["tasks"][1]["state"], "lost");
     assert_eq!(json["tasks"][1]["worker"], worker(2).as_str());
     assert_eq!(json["looked_after_by"], owner().as_str());
+}
+
+#[test]
+fn a_job_tells_why_the_disk_keeps_it_waiting_until_it_goes_on() {
+    let full = |number| Failure {
+        what: FailureKind::Storage,
+        message: "the disk is full".into(),
+        ..failure(map(0), attempt(1, number))
+    };
+    let fell =
+        |failures: Vec<Failure>, events| Facts { failures: [(map(0), failures)].into(), ..facts(events) };
+    let waits = fell(vec![full(1)], vec![launch(1, 1), end(1, AttemptEnd::Failed)]);
+    let trouble = see(JobPhase::Map, &waits).trouble.unwrap();
+    assert_eq!(trouble, format!("map/0 on {}: the disk is full", worker(1)));
+    assert_eq!(see(JobPhase::Cancelled, &waits).trouble, None);
+    let tried_again = fell(vec![full(1)], vec![launch(1, 1), end(1, AttemptEnd::Failed), launch(2, 1)]);
+    assert_eq!(see(JobPhase::Map, &tried_again).trouble, None);
+    let of_its_own = vec![full(1), failure(map(0), attempt(1, 2))];
+    let other = fell(of_its_own, vec![launch(1, 1), launch(2, 1), end(2, AttemptEnd::Failed)]);
+    assert_eq!(see(JobPhase::Map, &other).trouble, None);
 }

@@ -2,7 +2,7 @@
 //! worker (they ask the kernel to), and the whole process group is killed when the slot lets go of them.
 
 use std::{
-    io,
+    io::{self, PipeReader, PipeWriter, Write},
     os::{fd::OwnedFd, unix::net::UnixStream as StdStream, unix::process::ExitStatusExt},
     process::Stdio,
     time::Duration,
@@ -18,8 +18,10 @@ use mapreduce_rpc::{
 use prost::Message;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
-    net::UnixStream,
+    io::AsyncReadExt,
+    net::{UnixStream, unix::pipe::Receiver},
     process::{Child, Command},
+    task::JoinHandle,
     time::timeout,
 };
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
@@ -36,6 +38,8 @@ const FRAME_BYTES_MAX: usize = 64 << 20;
 pub(crate) struct Executor {
     child: Child,
     frames: Framed<UnixStream, LengthDelimitedCodec>,
+    /// Ends when everybody who could print has ended.
+    printing: JoinHandle<()>,
 }
 
 impl Executor {
@@ -46,18 +50,25 @@ impl Executor {
         ours.set_nonblocking(true).map_err(system("a socket pair for the executor"))?;
         let ours = UnixStream::from_std(ours).map_err(system("a socket pair for the executor"))?;
         let codec = LengthDelimitedCodec::builder().max_frame_length(FRAME_BYTES_MAX).new_codec();
+        let (printed, print) = io::pipe().map_err(system("a pipe for what the executor prints"))?;
         let why_not = |why: String| WorkerError::Executor { command: line.join(" "), why };
 
-        let child = command(options, line, theirs).spawn().map_err(|e| why_not(e.to_string()))?;
-        let mut executor = Executor { child, frames: Framed::new(ours, codec) };
-        match executor.receive().await {
-            Ok(From::Ready(ready)) if ready.version == WIRE_VERSION => Ok(executor),
+        let child = command(options, line, theirs, print).and_then(|mut command| command.spawn());
+        let child = child.map_err(|e| why_not(e.to_string()))?;
+        let printing = pass_on(printed).map_err(system("a pipe for what the executor prints"))?;
+        let mut executor = Executor { child, frames: Framed::new(ours, codec), printing };
+        let why = match executor.receive().await {
+            Ok(From::Ready(ready)) if ready.version == WIRE_VERSION => return Ok(executor),
             Ok(From::Ready(ready)) => {
-                Err(why_not(format!("it speaks version {}, this worker {WIRE_VERSION}", ready.version)))
+                format!("it speaks version {}, this worker {WIRE_VERSION}", ready.version)
             }
-            Ok(other) => Err(why_not(format!("it began with {other:?}"))),
-            Err(e) => Err(why_not(format!("{e}; its output is above in this log"))),
-        }
+            Ok(other) => format!("it began with {other:?}"),
+            Err(e) => format!("{e}; its output is above in this log"),
+        };
+        executor.kill();
+        // Processes that have left its group may go on to print; it has not.
+        let _ = timeout(DEATH_PATIENCE, &mut executor.printing).await;
+        Err(why_not(why))
     }
 
     /// Sends a message to the executor, or to the warmed process if there is none.
@@ -87,11 +98,8 @@ impl Executor {
             _ => FailureKind::ExecutorKilled { signal: 9 },
         }
     }
-}
 
-/// The warmed process and all it has forked, user code's own children included, go at once.
-impl Drop for Executor {
-    fn drop(&mut self) {
+    fn kill(&self) {
         // The id is known only as long as the process is not reaped, so this can't hit anybody else's group.
         if let Some(group) = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed()))
             && let Err(e) = kill_process_group(group, Signal::KILL)
@@ -101,7 +109,31 @@ impl Drop for Executor {
     }
 }
 
-fn command(options: &WorkerOptions, line: &[String], socket: StdStream) -> Command {
+/// The warmed process and all it has forked, user code's own children included, go at once.
+impl Drop for Executor {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Writes what user code prints into this worker's log. What there is no room for is lost, and no error in user code,
+/// as it would be if that wrote to the log's file itself.
+fn pass_on(printed: PipeReader) -> io::Result<JoinHandle<()>> {
+    let mut printed = Receiver::from_owned_fd(printed.into())?;
+    Ok(tokio::spawn(async move {
+        let mut buffer = [0; 8 << 10];
+        while let Ok(n @ 1..) = printed.read(&mut buffer).await {
+            let _ = io::stderr().write_all(&buffer[..n]);
+        }
+    }))
+}
+
+fn command(
+    options: &WorkerOptions,
+    line: &[String],
+    socket: StdStream,
+    print: PipeWriter,
+) -> io::Result<Command> {
     let (program, args) = line.split_first().map_or(("", &[][..]), |(p, args)| (p.as_str(), args));
     let mut command = Command::new(program);
     command.args(args).args(["--storage", &options.storage]);
@@ -116,6 +148,7 @@ fn command(options: &WorkerOptions, line: &[String], socket: StdStream) -> Comma
     {
         command.env_remove(name);
     }
-    command.stdin(Stdio::from(OwnedFd::from(socket))).process_group(0).kill_on_drop(true);
-    command
+    command.stdin(Stdio::from(OwnedFd::from(socket))).stdout(print.try_clone()?).stderr(print);
+    command.process_group(0).kill_on_drop(true);
+    Ok(command)
 }

@@ -24,6 +24,9 @@ use crate::{
 
 /// Tries at writing a failure record before the attempt is reported as stopped instead.
 const RECORD_TRIES_MAX: u32 = 6;
+/// How long a slot is left alone after the disk or the store under it failed: at first, and at most.
+const TROUBLE_PAUSE_FIRST: Duration = Duration::from_millis(250);
+const TROUBLE_PAUSE_MAX: Duration = Duration::from_secs(15);
 
 /// What the agent asks of a slot.
 #[derive(Debug)]
@@ -48,6 +51,8 @@ pub(crate) struct Slot {
     shared: Arc<Shared>,
     commands: UnboundedReceiver<Command>,
     executors: Executors,
+    /// Attempts in a row that ended because the disk or the store did not do its part.
+    in_trouble: u32,
 }
 
 /// The other end of the commands is dropped: the worker is ending.
@@ -56,12 +61,14 @@ struct Ending;
 impl Slot {
     pub(crate) fn new(index: usize, shared: Arc<Shared>, commands: UnboundedReceiver<Command>) -> Slot {
         let executors = Executors::new(shared.clone());
-        Slot { index, shared, commands, executors }
+        Slot { index, shared, commands, executors, in_trouble: 0 }
     }
 
-    /// Serves until the worker drops the other end of `commands`.
+    /// Serves until the worker drops the other end of `commands`. A slot in trouble takes no task for a while, since
+    /// the next one would fail the same way, on a full disk for instance; others may fare better.
     pub(crate) async fn serve(mut self) {
         loop {
+            sleep(trouble_pause(self.in_trouble)).await;
             if let Err(e) = self.executors.warm_up().await {
                 return self.send(Input::Fatal(e));
             }
@@ -123,9 +130,12 @@ impl Slot {
     }
 
     /// What an executor that is still alive said of its attempt.
-    async fn settle(&self, assignment: &Assignment, outcome: finished::Outcome) -> Outcome {
+    async fn settle(&mut self, assignment: &Assignment, outcome: finished::Outcome) -> Outcome {
         match outcome {
-            finished::Outcome::Committed(_) => Outcome::Committed,
+            finished::Outcome::Committed(_) => {
+                self.in_trouble = 0;
+                Outcome::Committed
+            }
             finished::Outcome::Superseded(_) => Outcome::Superseded,
             finished::Outcome::Failure(bytes) => match Failure::decode(&bytes) {
                 Ok(failure) => self.record(assignment, failure).await,
@@ -137,18 +147,37 @@ impl Slot {
         }
     }
 
-    /// Makes a failure durable, so that the budget it counts against survives every master. A failure that
-    /// can't be recorded is the store's fault and does not count.
-    async fn record(&self, assignment: &Assignment, failure: Failure) -> Outcome {
+    /// Makes a failure durable, so that the budget it counts against survives every master. A failure that counts
+    /// and can't be recorded is the store's fault and does not count; one that does not count anyway is reported all
+    /// the same.
+    async fn record(&mut self, assignment: &Assignment, failure: Failure) -> Outcome {
         let path = paths::failure(assignment.job, assignment.task, assignment.attempt);
+        let is_trouble = failure.what == FailureKind::Storage;
+        self.in_trouble = if is_trouble { self.in_trouble.saturating_add(1) } else { 0 };
+        if is_trouble {
+            tracing::warn!(job = %assignment.job, task = %assignment.task, attempt = %assignment.attempt,
+                "the attempt is given up, and the task tried again: {}", failure.message);
+        }
         for n in 0..RECORD_TRIES_MAX {
             match mapreduce_storage::create(&self.shared.store, &path, &failure).await {
                 Ok(_) => return Outcome::Failed(failure.encode()),
                 Err(e) => tracing::warn!(task = %assignment.task, "a failure can't be recorded: {e}"),
             }
+            if is_trouble {
+                return Outcome::Failed(failure.encode());
+            }
             sleep(Duration::from_millis(50 << n)).await;
         }
+        self.in_trouble = self.in_trouble.saturating_add(1);
         Outcome::Stopped
+    }
+}
+
+/// How long to wait after so many attempts in a row that were given up for want of a disk or store.
+fn trouble_pause(in_trouble: u32) -> Duration {
+    match in_trouble.checked_sub(1) {
+        Some(before) => TROUBLE_PAUSE_MAX.min(TROUBLE_PAUSE_FIRST * (1 << before.min(16))),
+        None => Duration::ZERO,
     }
 }
 
@@ -195,5 +224,19 @@ async fn attempt(
         Ok(From::Exited(Exited { signal, .. })) => Err(Some(FailureKind::ExecutorKilled { signal })),
         // The process at the other end is gone.
         Ok(_) | Err(_) => Err(Some(executor.cause_of_death().await)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_in_trouble_waits_longer_each_time_and_never_for_long() {
+        let pauses: Vec<_> = (0..100).map(trouble_pause).collect();
+        assert_eq!(pauses[..3], [Duration::ZERO, TROUBLE_PAUSE_FIRST, TROUBLE_PAUSE_FIRST * 2]);
+        assert!(pauses.is_sorted());
+        assert_eq!(pauses[99], TROUBLE_PAUSE_MAX);
+        assert_eq!(trouble_pause(u32::MAX), TROUBLE_PAUSE_MAX);
     }
 }

@@ -75,7 +75,7 @@ class LocalMonitoring:
             print(line)
 
     def print_zoo(self, full: bool = False) -> None:
-        """Prints masters, workers, jobs, their tasks, and the tasks whose workers died.
+        """Prints masters, workers, jobs, their tasks, the tasks whose workers died, and what jobs wait for.
 
         Args:
             full: Whether to print every task; otherwise a long stage is summed up in a line.
@@ -91,6 +91,8 @@ class LocalMonitoring:
             ("JOBS", _jobs(state.jobs)),
             ("TASKS OF DEAD WORKERS", _lost(state.jobs)),
         ]
+        if trouble := [(job.id, job.trouble) for job in state.jobs if job.trouble]:
+            sections.append(("JOBS THAT WAIT", table(("job", "because"), trouble)))
         print("\n\n".join(f"{title}\n{text}" for title, text in sections))
 
 

@@ -87,7 +87,8 @@ class Job:
         epoch: How many owners it has had.
         requested_n_workers: Most workers that may serve it at one time; None for as many as there are.
         submitted_at_ms: When it was submitted, in milliseconds since 1970.
-        n_failures: How many attempts have failed by their own doing.
+        n_failures: How many attempts have failed.
+        trouble: Why the job waits, such as a full disk; it goes on when that has passed. None if it does not wait.
         tasks: Every task in order, map before reduce; empty until the job is planned.
     """
 
@@ -99,6 +100,7 @@ class Job:
     requested_n_workers: int | None
     submitted_at_ms: int
     n_failures: int
+    trouble: str | None
     tasks: list[Task]
 
     @property
@@ -124,6 +126,7 @@ class Job:
             requested_n_workers=record["requested_n_workers"],
             submitted_at_ms=record["submitted_at_ms"],
             n_failures=view["failures"],
+            trouble=view["trouble"],
             tasks=[Task._from_json(task) for task in view["tasks"]],
         )
 

@@ -19,8 +19,12 @@ impl Persisted for Counter {
     const VERSION: u32 = 1;
 }
 
+/// How many doubtful writes in a row are overlooked.
+const DOUBTS_MAX: u32 = 5;
+
 /// A job id that was never given before (invariant I1).
 pub async fn next_job_id(c: &dyn Coordinator) -> Result<JobId, RecordError> {
+    let mut doubts = 0;
     loop {
         let outcome = match read::<Counter>(c, PATH).await? {
             None => {
@@ -35,9 +39,8 @@ pub async fn next_job_id(c: &dyn Coordinator) -> Result<JobId, RecordError> {
         match outcome {
             Ok(number) => return Ok(JobId(number)),
             // After a doubtful write the number may be somebody else's: leave it and take the next one.
-            Err(CoordinationError::Ambiguous { .. })
-            | Err(CoordinationError::AlreadyExists { .. })
-            | Err(CoordinationError::Conflict { .. }) => {}
+            Err(CoordinationError::Ambiguous { .. }) if doubts < DOUBTS_MAX => doubts += 1,
+            Err(CoordinationError::AlreadyExists { .. } | CoordinationError::Conflict { .. }) => {}
             Err(error) => return Err(error.into()),
         }
     }

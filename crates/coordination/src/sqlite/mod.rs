@@ -76,9 +76,7 @@ pub(crate) fn open(
     let mut watching = Database::open(&file, &url, None, PATIENCE)?;
     // The watcher has others to look after while somebody writes; it tries again at its next tick.
     watching.set_patience(tick).map_err(|f| f.at(&url))?;
-    if sessions.reap(&mut database).map_err(|f| f.at(&url))? {
-        shared.committed();
-    }
+    reap(&sessions, &mut database, &shared);
     let begin = |o: &SessionOptions| begin_session(&sessions, &mut database, o, tick).map_err(|f| f.at(&url));
     let heart = options.as_ref().map(begin).transpose()?;
     let others = options.filter(|o| o.watch_others).map(|o| {
@@ -99,6 +97,16 @@ pub(crate) fn open(
     spawned.map_err(|e| Failure::Broken(format!("starting a thread: {e}")).at(&url))?;
     let database = Arc::new(Mutex::new(database));
     Ok(Arc::new(Sqlite { url, session, database, sessions, shared, heart: Mutex::new(heart) }))
+}
+
+/// Ends the sessions of the dead, if it can: on a full disk nothing can be written, and reading must be possible. The
+/// dead are then among the answers, as they are for a moment after their deaths anyway.
+fn reap(sessions: &Sessions, database: &mut Database, shared: &Shared) {
+    match sessions.reap(database) {
+        Ok(true) => shared.committed(),
+        Ok(false) => {}
+        Err(failure) => tracing::warn!(?failure, "the sessions of the dead can't be ended yet"),
+    }
 }
 
 fn begin_session(
@@ -214,9 +222,7 @@ impl Coordinator for Sqlite {
         let (parent, sessions, shared) = (parent.to_owned(), self.sessions.clone(), self.shared.clone());
         self.run(move |database| {
             // Here too, so that the answer is right even if no master is alive to look out for deaths.
-            if sessions.reap(database)? {
-                shared.committed();
-            }
+            reap(&sessions, database, &shared);
             database.children(&parent)
         })
         .await

@@ -89,11 +89,13 @@ fn checked_filter(text: &str) -> std::result::Result<String, tracing_subscriber:
     EnvFilter::builder().parse(text).map(|_| text.to_owned())
 }
 
-/// Logs to standard error what `filter` lets through, else warnings.
+/// Logs to standard error what `filter` lets through, else warnings. What can't be logged is lost: to complain of it,
+/// on standard error, would be a panic.
 fn log(filter: Option<&str>) {
     let builder = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into());
     let filter = builder.parse_lossy(filter.unwrap_or_default());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false).init();
+    let logger = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    logger.with_ansi(false).log_internal_errors(false).init();
 }
 
 /// Whether the reader of our output went away, which is its right.

@@ -34,6 +34,9 @@ impl Args {
         writeln!(out, "map        {} of {} tasks", progress.map_done, progress.map_total)?;
         writeln!(out, "reduce     {} of {} tasks", progress.reduce_done, progress.reduce_total)?;
         writeln!(out, "failures   {}", job.failures)?;
+        if let Some(trouble) = &job.trouble {
+            writeln!(out, "waits      {trouble}")?;
+        }
         for stage in [Stage::Map, Stage::Reduce] {
             let rows: Vec<_> = job
                 .tasks

@@ -23,6 +23,14 @@ pub enum ClientError {
         /// For how long one was looked for.
         waited: Duration,
     },
+    /// Masters answered, and could not do it for now: their stores are full or out of order. Ask again later.
+    #[error("the masters could not do it within {} s: {why}", waited.as_secs_f64())]
+    Unavailable {
+        /// What the last one said.
+        why: String,
+        /// For how long they were asked.
+        waited: Duration,
+    },
     /// The user is unknown or the password wrong.
     #[error("{0}")]
     Unauthenticated(String),
@@ -80,6 +88,12 @@ impl ClientError {
 /// source or no code of their own, and a master that is going says `Unavailable`.
 pub(super) fn is_broken(status: &Status) -> bool {
     matches!(status.code(), Code::Unavailable | Code::Unknown) || std::error::Error::source(status).is_some()
+}
+
+/// Why a master that answered could not do it for now; none if it did not answer.
+pub(super) fn reason(status: &Status) -> Option<String> {
+    let answered = status.code() == Code::Unavailable && std::error::Error::source(status).is_none();
+    answered.then(|| status.message().to_owned())
 }
 
 impl From<Status> for ClientError {

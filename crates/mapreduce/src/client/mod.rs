@@ -4,7 +4,10 @@ mod error;
 mod masters;
 mod watch;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use futures::Stream;
 use mapreduce_coordination::records;
@@ -25,6 +28,12 @@ use crate::ClusterUrls;
 
 /// How long a call that can't wait looks for a master.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long masters are left alone that could not do it.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+
+/// What a master last said why it could not do it.
+type Reason = Mutex<Option<String>>;
 
 /// A cluster's client. Clones share connections. Must be made and used within one tokio runtime.
 #[derive(Debug, Clone)]
@@ -107,8 +116,12 @@ impl Client {
     /// Removes what is kept of these jobs, which have ended; of all that have, if none is named. Answers which.
     pub async fn clear(&self, jobs: &[JobId]) -> Result<Vec<JobId>, ClientError> {
         let request = ClearRequest { jobs: jobs.iter().map(JobId::to_string).collect() };
-        let reply =
-            self.call_patiently(request, |mut jobs, request| async move { jobs.clear(request).await });
+        let reason = Reason::default();
+        let reply = self.call_patiently(
+            request,
+            |mut jobs, request| async move { jobs.clear(request).await },
+            &reason,
+        );
         let cleared = reply.await?.jobs;
         Ok(cleared.iter().map(|job| parse(job)).collect::<Result<_, _>>()?)
     }
@@ -140,9 +153,10 @@ impl Client {
     where
         F: Future<Output = Result<Response<R>, Status>>,
     {
-        let patience = self.0.connect_timeout;
-        let answer = tokio::time::timeout(patience, self.call_patiently(message, method)).await;
-        answer.unwrap_or_else(|_| Err(self.no_master()))
+        let reason = Reason::default();
+        let call = self.call_patiently(message, method, &reason);
+        let answer = tokio::time::timeout(self.0.connect_timeout, call).await;
+        answer.unwrap_or_else(|_| Err(self.no_answer(&reason)))
     }
 
     /// The same for what takes a master long: patience is needed only where none is alive.
@@ -150,14 +164,17 @@ impl Client {
         &self,
         message: M,
         method: impl Fn(JobsClient<Channel>, Request<M>) -> F,
+        reason: &Reason,
     ) -> Result<R, ClientError>
     where
         F: Future<Output = Result<Response<R>, Status>>,
     {
         let inner = &*self.0;
+        let began = Instant::now();
         let mut changes = inner.masters.changes();
         loop {
             changes.borrow_and_update();
+            let mut answered = false;
             for master in inner.masters.live().await? {
                 let mut request = Request::new(message.clone());
                 inner.credentials.attach(&mut request);
@@ -172,20 +189,35 @@ impl Client {
                 match reply {
                     Ok(reply) => return Ok(reply.into_inner()),
                     Err(status) if error::is_broken(&status) => {
-                        tracing::info!("{} did not answer: {status}", master.incarnation);
+                        tracing::info!("{} did not do it: {status}", master.incarnation);
+                        if let Some(why) = error::reason(&status) {
+                            answered = true;
+                            reason.lock().unwrap_or_else(PoisonError::into_inner).replace(why);
+                        }
                     }
                     Err(status) => return Err(status.into()),
                 }
             }
+            if answered && began.elapsed() < inner.connect_timeout {
+                tokio::time::sleep(RETRY_PAUSE).await;
+                continue;
+            }
+            if answered {
+                return Err(self.no_answer(reason));
+            }
             // An error means that coordination was closed; the next read says so.
             if tokio::time::timeout(inner.connect_timeout, changes.changed()).await.is_err() {
-                return Err(self.no_master());
+                return Err(self.no_answer(reason));
             }
         }
     }
 
-    fn no_master(&self) -> ClientError {
+    /// What it means that no master has done it in time.
+    fn no_answer(&self, reason: &Reason) -> ClientError {
         let waited = self.0.connect_timeout;
-        ClientError::NoMaster { coordination: self.0.urls.coordination.clone(), waited }
+        match reason.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(why) => ClientError::Unavailable { why, waited },
+            None => ClientError::NoMaster { coordination: self.0.urls.coordination.clone(), waited },
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mapreduce_core::{AttemptId, Incarnation, JobPhase, JobRecord, Progress, Stage, TaskId};
+use mapreduce_core::{AttemptId, FailureKind, Incarnation, JobPhase, JobRecord, Progress, Stage, TaskId};
 use serde::Serialize;
 
 use super::{AttemptView, Facts, Outcome, attempts};
@@ -62,8 +62,10 @@ pub struct JobView {
     pub tasks: Vec<TaskView>,
     /// Its owner, if that is alive.
     pub looked_after_by: Option<Incarnation>,
-    /// How many attempts failed by their own doing.
+    /// How many attempts failed.
     pub failures: u32,
+    /// What keeps it from going on, such as a full disk: it waits until that has passed.
+    pub trouble: Option<String>,
 }
 
 /// The job as `facts` show it. `live` are the incarnations of masters and workers that are alive.
@@ -82,6 +84,7 @@ pub fn job_view(record: JobRecord, facts: &Facts, live: &BTreeSet<Incarnation>) 
         .collect();
     JobView {
         progress: progress(&tasks),
+        trouble: trouble(&tasks, facts).filter(|_| !record.phase.is_terminal()),
         tasks,
         looked_after_by: record.owner.clone().filter(|owner| live.contains(owner)),
         failures: count(facts.failures.values().flatten()),
@@ -118,6 +121,15 @@ fn task_view(
         _ => TaskState::Waiting,
     };
     view(state, (state != TaskState::Waiting).then_some((last.attempt, &last.worker)))
+}
+
+/// Why the disk or the store did not let a task go on that waits for its next attempt: the latest such failure.
+fn trouble(tasks: &[TaskView], facts: &Facts) -> Option<String> {
+    let waiting = tasks.iter().filter(|task| task.state == TaskState::Waiting);
+    let last = waiting.filter_map(|task| facts.failures.get(&task.task)?.last());
+    let latest =
+        last.filter(|failure| failure.what == FailureKind::Storage).max_by_key(|failure| failure.at_ms)?;
+    Some(format!("{} on {}: {}", latest.task, latest.worker, latest.message))
 }
 
 fn progress(tasks: &[TaskView]) -> Progress {

@@ -89,6 +89,8 @@ pub enum Fault {
     RequestLost,
     /// It takes effect; the caller hears of an error.
     ReplyLost,
+    /// There is no room for it; it takes no effect.
+    NoRoom,
     /// A read finds the last byte changed.
     Flipped,
     /// A read finds the last byte missing.
@@ -129,6 +131,10 @@ impl ObjectStore for Faulty {
     async fn put_opts(&self, path: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
         match next(&self.puts) {
             Fault::RequestLost => lost(),
+            Fault::NoRoom => {
+                let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+                Err(object_store::Error::Generic { store: "faulty", source: full.into() })
+            }
             Fault::ReplyLost => {
                 self.inner.put_opts(path, payload, opts).await?;
                 lost()
