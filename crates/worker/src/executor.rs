@@ -26,10 +26,12 @@ use tokio::{
 };
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
-use crate::{WorkerError, WorkerOptions, memory::buffer_bytes};
+use crate::{WorkerError, WorkerOptions, memory::Share};
 
 /// How long a process that has closed its socket may take to end.
 const DEATH_PATIENCE: Duration = Duration::from_secs(1);
+/// What most libraries with threads of their own go by: OpenMP, OpenBLAS, MKL, Arrow.
+const THREADS: &str = "OMP_NUM_THREADS";
 /// Largest frame: a failure with its traceback and exception.
 const FRAME_BYTES_MAX: usize = 64 << 20;
 
@@ -138,11 +140,12 @@ fn command(
     let mut command = Command::new(program);
     command.args(args).args(["--storage", &options.storage]);
     command.args(["--parent", &std::process::id().to_string()]);
-    if let Some(bytes) = options.memory_bytes_max {
-        command.args(["--memory-bytes-max", &bytes.to_string()]);
+    let share = Share::of(options);
+    command.args(["--memory-bytes-max", &share.memory_bytes_max.to_string()]);
+    command.args(["--buffer-bytes", &share.buffer_bytes.to_string()]).arg("--scratch").arg(&options.scratch);
+    if std::env::var_os(THREADS).is_none() {
+        command.env(THREADS, share.n_threads.to_string());
     }
-    let buffer_bytes = buffer_bytes(options.memory_bytes_max, options.n_slots);
-    command.args(["--buffer-bytes", &buffer_bytes.to_string()]).arg("--scratch").arg(&options.scratch);
     // Passwords and settings of the cluster are none of the user code's business.
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MAPREDUCE_"))
     {

@@ -35,14 +35,23 @@ pub struct WorkerOptions {
     pub python: Option<Vec<String>>,
     /// The command line of the executor for jobs of shell commands.
     pub commands: Vec<String>,
-    /// Most memory one executor may take, in bytes; none: no limit but the machine's, which the slots share.
+    /// Most memory one executor may take, in bytes; none: a share of the machine's.
     pub memory_bytes_max: Option<u64>,
+    /// Tasks that all workers on this machine run at one time: they share its memory and its cores. See
+    /// [`machine_slots`].
+    pub machine_slots: u32,
     /// A directory on a local disk for what does not fit into memory; made if absent.
     pub scratch: PathBuf,
     /// How long running tasks may go on after the worker was told to go.
     pub grace: Duration,
     /// How long the worker may be silent before it is taken for dead.
     pub lease: Duration,
+}
+
+/// How many tasks run at one time on a machine of which only one worker's slots are known: there may be more workers,
+/// but hardly more tasks than cores.
+pub fn machine_slots(n_slots: u32) -> u32 {
+    n_slots.max(u32::try_from(memory::cores()).unwrap_or(u32::MAX))
 }
 
 /// Why a worker can't go on.

@@ -2,7 +2,7 @@
 
 use mapreduce_core::{Failure, FailureKind};
 
-use crate::{agent::Assignment, slot::Shared};
+use crate::{agent::Assignment, memory::Share, slot::Shared};
 
 /// The failure of an attempt that can't tell of itself.
 pub(crate) fn obituary(shared: &Shared, assignment: &Assignment, what: FailureKind) -> Failure {
@@ -10,7 +10,7 @@ pub(crate) fn obituary(shared: &Shared, assignment: &Assignment, what: FailureKi
         task: assignment.task,
         attempt: assignment.attempt,
         worker: shared.worker.clone(),
-        message: describe(&what),
+        message: describe(&what, Share::of(&shared.options).memory_bytes_max),
         what,
         traceback: String::new(),
         record: None,
@@ -20,7 +20,7 @@ pub(crate) fn obituary(shared: &Shared, assignment: &Assignment, what: FailureKi
 }
 
 /// One sentence: what happened, and where to look.
-fn describe(what: &FailureKind) -> String {
+fn describe(what: &FailureKind, memory_bytes_max: u64) -> String {
     match what {
         FailureKind::ExecutorExited { code } => format!(
             "the executor process exited with code {code} while it ran user code: look for os._exit or a library that ends the process"
@@ -30,10 +30,15 @@ fn describe(what: &FailureKind) -> String {
             most likely the machine ran out of memory"
                 .into()
         }
+        FailureKind::ExecutorKilled { signal: 6 } => format!(
+            "the executor process was killed by SIGABRT (6) while it ran user code: look for an allocation beyond the \
+             task's limit of {} MiB (memory_bytes_max), which ends programs in Rust and C++ that way, or for a crash in \
+             a native library",
+            memory_bytes_max >> 20
+        ),
         FailureKind::ExecutorKilled { signal } => {
             let name = match signal {
                 4 => "SIGILL",
-                6 => "SIGABRT",
                 7 => "SIGBUS",
                 8 => "SIGFPE",
                 11 => "SIGSEGV",

@@ -52,8 +52,9 @@ class LocalCluster:
             at once; this is for stopped ones.
         grace_ms: For how many milliseconds tasks may go on running on a worker that is scaled away.
         memory_bytes_max: Most memory that the process of one task may take, in bytes; more is a MemoryError there.
-            None for no limit but the machine's. The engine's own buffers take an eighth of it; what does not fit
-            goes to the disk.
+            None for a share of the machine's memory: four fifths of it (or of what control groups allow), divided by
+            the slots of all workers that there are when a worker starts, but 512 MiB at least. The engine's own
+            buffers take an eighth of it; what does not fit goes to the disk.
 
     Raises:
         InvalidArgumentError: An argument can't work; the message names it.

@@ -18,9 +18,14 @@ pub(crate) struct Args {
     /// run native jobs and commands].
     #[arg(long, value_name = "PATH")]
     python: Option<PathBuf>,
-    /// Most memory that one task's process may take, in bytes [default: no limit but the machine's].
+    /// Most memory that one task's process may take, in bytes [default: a share of four fifths of the machine's, or of
+    /// what control groups allow].
     #[arg(long, value_name = "N")]
     memory_bytes_max: Option<u64>,
+    /// Tasks that all workers on this machine run at one time, which share its memory [default: the number of cores, or
+    /// of slots if that is larger].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    machine_slots: Option<u32>,
     /// A directory on a local disk for what does not fit into memory [default: in the cluster's directory, or
     /// the system's for temporary files].
     #[arg(long, value_name = "PATH")]
@@ -50,6 +55,7 @@ impl Args {
             python: python.map(|python| vec![python, "-m".to_owned(), "mapreduce._executor".to_owned()]),
             commands,
             memory_bytes_max: self.memory_bytes_max,
+            machine_slots: self.machine_slots.unwrap_or_else(|| mapreduce_worker::machine_slots(self.slots)),
             scratch: self.scratch.or(own_scratch).unwrap_or_else(std::env::temp_dir),
             grace: Duration::from_millis(self.grace_ms),
             lease: Duration::from_millis(self.lease_ms),

@@ -22,7 +22,9 @@ pub struct LocalOptions {
     pub lease_ms: u64,
     /// How long a worker that is told to go lets its tasks run.
     pub grace_ms: u64,
-    /// Most memory that one task's process may take, in bytes, 64 MiB or more; none: no limit but the machine's.
+    /// Most memory that one task's process may take, in bytes, 64 MiB or more; none: a share of four fifths of the
+    /// machine's memory, or of what control groups allow, but 512 MiB at least. The slots of all workers that there are
+    /// when a worker starts have equal shares.
     pub memory_bytes_max: Option<u64>,
     /// Whether the cluster outlives its client.
     pub keep_alive: bool,

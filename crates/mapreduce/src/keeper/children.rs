@@ -29,8 +29,8 @@ use crate::process::children_of;
 /// The processes of a cluster. There may be one of these in a process, for it reaps every child.
 pub(super) struct Children {
     logs: Option<PathBuf>,
-    /// Whom to tell of each child's end.
-    spawned: HashMap<u32, UnboundedSender<Reply>>,
+    /// What each child is, and whom to tell of its end.
+    spawned: HashMap<u32, (Role, UnboundedSender<Reply>)>,
     child_ended: SignalStream,
 }
 
@@ -73,12 +73,18 @@ impl Children {
         // system calls, which rustix does directly, and neither allocates, locks nor touches shared state.
         unsafe { command.pre_exec(die_with_keeper) };
         let pid = command.stdin(Stdio::null()).spawn()?.id();
-        self.spawned.insert(pid, tell);
+        self.spawned.insert(pid, (role, tell));
         let log = new_log.map(|new| {
             let named = new.with_file_name(format!("{}-{pid}.log", role.name()));
             fs::rename(new, &named).map(|()| named)
         });
         Ok(Spawned { pid, log: log.transpose()? })
+    }
+
+    /// How many of the processes that were started and live have this role.
+    pub fn count(&self, role: Role) -> u32 {
+        let of_role = self.spawned.values().filter(|(of, _)| *of == role).count();
+        u32::try_from(of_role).unwrap_or(u32::MAX)
     }
 
     /// Returns when a child may have ended; call [`Children::reap`] then.
@@ -104,7 +110,7 @@ impl Children {
         let how =
             <ExitStatus as std::os::unix::process::ExitStatusExt>::from_raw(status.as_raw()).to_string();
         tracing::info!("process {pid} ended: {how}");
-        if let Some(tell) = self.spawned.remove(&pid) {
+        if let Some((_, tell)) = self.spawned.remove(&pid) {
             // A client that has gone does not want to know.
             let _ = tell.send(Reply::Exited { pid, how });
         }

@@ -52,7 +52,7 @@ pub struct KeeperOptions {
     pub lease_ms: u64,
     /// How long a worker that is told to go lets its tasks run.
     pub grace_ms: u64,
-    /// Most memory that one task's process may take, in bytes.
+    /// Most memory that one task's process may take, in bytes; none: a share of the machine's.
     pub memory_bytes_max: Option<u64>,
     /// Whether the cluster outlives the client that started it.
     pub keep_alive: bool,
@@ -165,8 +165,8 @@ impl Keeper {
         Ok(Keeper { options, children, listener, registration, state, lock, cluster })
     }
 
-    /// The command line of a master or worker.
-    fn command(&self, role: Role) -> io::Result<Command> {
+    /// The command line of a master or worker; of a worker, if there will be so many in all.
+    fn command(&self, role: Role, n_workers: u32) -> io::Result<Command> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg(role.name()).arg("--directory").arg(&self.cluster.directory);
         command.arg("--lease-ms").arg(self.options.lease_ms.to_string());
@@ -175,7 +175,9 @@ impl Keeper {
                 command.arg("--users").arg(&self.options.users);
             }
             Role::Worker => {
-                command.arg("--slots").arg(self.options.slots_per_worker.to_string());
+                let slots = self.options.slots_per_worker;
+                command.arg("--slots").arg(slots.to_string());
+                command.arg("--machine-slots").arg(slots.saturating_mul(n_workers).to_string());
                 command.arg("--grace-ms").arg(self.options.grace_ms.to_string());
                 if let Some(python) = &self.options.python {
                     command.arg("--python").arg(python);

@@ -72,8 +72,9 @@ impl Keeper {
         workers: u32,
         tell: &UnboundedSender<Reply>,
     ) -> io::Result<Vec<Spawned>> {
+        let n_workers = workers.saturating_add(self.children.count(Role::Worker));
         let roles = (0..masters).map(|_| Role::Master).chain((0..workers).map(|_| Role::Worker));
-        roles.map(|role| self.children.spawn(self.command(role)?, role, tell.clone())).collect()
+        roles.map(|role| self.children.spawn(self.command(role, n_workers)?, role, tell.clone())).collect()
     }
 
     async fn shut_down(self, cleanup: bool, reply: UnboundedSender<Reply>) -> Result<(), KeeperError> {

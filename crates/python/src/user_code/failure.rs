@@ -3,6 +3,7 @@
 use mapreduce_core::FailureKind;
 use mapreduce_executor::UserFailure;
 use pyo3::{exceptions::PyMemoryError, prelude::*};
+use rustix::process::{Resource, getrlimit};
 
 use crate::objects;
 
@@ -20,8 +21,11 @@ pub fn raised(py: Python<'_>, error: &PyErr, what: FailureKind, message: &str) -
         (String::new(), format!("an exception whose description raises {describing}"), String::new(), None)
     });
     let (what, message) = if error.is_instance_of::<PyMemoryError>(py) {
-        let advice = "use less memory at a time: smaller records, a smaller batch_size or split_records";
-        (FailureKind::OutOfMemory, format!("the task's memory limit was reached; {advice}"))
+        let limit = getrlimit(Resource::Data).current;
+        let limit = limit.map(|bytes| format!(" of {} MiB", bytes >> 20)).unwrap_or_default();
+        let advice = "use less memory at a time (smaller records, a smaller batch_size or split_records), fewer \
+                      workers, or a higher memory_bytes_max";
+        (FailureKind::OutOfMemory, format!("the task's memory limit{limit} was reached; {advice}"))
     } else {
         (what, format!("{message}: {text}"))
     };
