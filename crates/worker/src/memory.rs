@@ -82,7 +82,9 @@ fn allowed_bytes(groups: &str, root: &Path) -> u64 {
         };
         let names = Path::new(group).components().filter(|part| matches!(part, Component::Normal(_)));
         let group: PathBuf = names.collect();
-        let files = group.ancestors().flat_map(|group| files.iter().map(|file| root.join(group).join(file)));
+        let root = &root;
+        let files =
+            group.ancestors().flat_map(|group| files.iter().map(move |file| root.join(group).join(file)));
         // "max" is no number, and no limit.
         files.filter_map(|file| fs::read_to_string(file).ok()?.trim().parse::<u64>().ok()).min()
     });
