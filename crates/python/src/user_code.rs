@@ -157,7 +157,8 @@ impl PythonCode {
             let partition = self.partition.as_ref().map(|function| function.clone_ref(py).into_bound(py));
             let mut mapper = Mapper::new(&map, partition);
             while let Some(batch) = records.next_batch()? {
-                let step = if self.inputs[input].decoder.is_table() { 1 } else { self.batch_size };
+                let is_table = self.inputs[input].decoder.is_table();
+                let step = if is_table { batch.len() } else { self.batch_size };
                 for first in (0..batch.len()).step_by(step) {
                     let range = first..batch.len().min(first + step);
                     self.inputs[input].map_some(&mut mapper, &batch, range, sink)?;
@@ -189,7 +190,8 @@ impl PythonInput {
             let mut scrap = MapSink::new(sink.resources(), Partitioner::Hash { n_partitions: 1 });
             let (blamed, failure) = mapper::blame(function, &records, failure, &mut scrap);
             match (self.decoder, blamed) {
-                (Decoder::Object | Decoder::Table { .. }, _) | (_, None) => failure,
+                (Decoder::Object, _) | (_, None) => failure,
+                (decoder, _) if decoder.is_table() => failure,
                 (_, Some(i)) => {
                     let position = batch.position(range.start + i);
                     let record = failure.record.map(|record| format!("{record} ({position})"));
