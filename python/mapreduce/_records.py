@@ -53,5 +53,5 @@ def _pyarrow() -> Any:
         import pyarrow
         import pyarrow.ipc
     except ImportError as error:
-        raise ImportError("Parquet needs pyarrow where the tasks run: pip install pyarrow") from error
+        raise ImportError("Parquet and arrow=True need pyarrow where the tasks run: pip install pyarrow") from error
     return pyarrow

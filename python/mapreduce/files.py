@@ -136,21 +136,27 @@ def read_csv(
     *paths: str | os.PathLike[str],
     delimiter: str = ",",
     header: bool = True,
+    multiline: bool = False,
+    arrow: bool = False,
     compression: Compression | None = None,
     split_bytes: int | None = None,
 ) -> Input:
-    """CSV (RFC 4180); a record is a row: a dict of ``str`` by the names of the header, without one a list of ``str``.
-
-    A file is read by one task, because a quoted field may hold line ends.
+    r"""CSV (RFC 4180); a record is a row: a dict of ``str`` by the names of the header, without one a list of ``str``.
 
     Args:
         *paths: Paths and patterns.
         delimiter: The one ASCII character between fields.
         header: Whether the first row of every file names the fields.
+        multiline: Whether quoted fields may hold line ends. Then each file is read by one task. Unless it is said, a
+            field with a ``\n`` is an error.
+        arrow: Give the map function a list of one ``pyarrow.RecordBatch`` instead of rows: columns of strings, named
+            by the header, or else ``f0``, ``f1`` and so on. Needs pyarrow where the workers run.
         compression: How all files are compressed; None: as their names tell.
-        split_bytes: Small files are packed into tasks of about so many bytes.
+        split_bytes: About how many stored bytes one map task reads. A compressed file is one task's.
     """
-    return _input(paths, _csv(delimiter, header), compression, split_bytes)
+    file_format = {**_csv(delimiter, header), "multiline": _arguments.flag("multiline", multiline)}
+    found = _input(paths, file_format, compression, split_bytes)
+    return Input(found.paths, file_format, compression, split_bytes, _arguments.flag("arrow", arrow))
 
 
 def read_parquet(*paths: str | os.PathLike[str], arrow: bool = False, split_bytes: int | None = None) -> Input:

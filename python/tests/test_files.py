@@ -1,4 +1,4 @@
-"""Jobs over files and into files: every format, every compression, and what can be wrong with them."""
+"""Jobs over files and into files: every format, every compression. What can be wrong: test_bad_input.py."""
 
 import bz2
 import csv
@@ -64,8 +64,48 @@ def test_csv(cluster, tmp_path, header):
     with open(tmp_path / "a.csv", "w", newline="") as file:
         csv.writer(file).writerows(rows)
     expected = [dict(zip(rows[0], row, strict=True)) for row in rows[1:]] if header else rows
-    data = mapreduce.read_csv(tmp_path / "a.csv", header=header)
+    data = mapreduce.read_csv(tmp_path / "a.csv", header=header, multiline=True)
     assert cluster.mapreduce(data, identity, sum).result() == count_of(expected)
+    cut = mapreduce.read_csv(tmp_path / "a.csv", header=header)
+    with pytest.raises(JobFailedError, match="multiline=True"):
+        cluster.mapreduce(cut, identity, sum).result()
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_a_large_csv_file_is_cut(cluster, tmp_path, header):
+    rows = [["a", "b"], *([str(n), f'é "{n}", {n % 7}'] for n in range(2000))]
+    with open(tmp_path / "a.csv", "w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    expected = [dict(zip(rows[0], row, strict=True)) for row in rows[1:]] if header else rows
+    future = cluster.mapreduce(mapreduce.read_csv(tmp_path / "a.csv", header=header, split_bytes=5000), identity, sum)
+    assert future.result() == count_of(expected)
+    assert future.progress().map_total > 5
+    whole = mapreduce.read_csv(tmp_path / "a.csv", header=header, split_bytes=5000, multiline=True)
+    future = cluster.mapreduce(whole, identity, sum)
+    assert future.result() == count_of(expected)
+    assert future.progress().map_total == 1
+
+
+@pytest.mark.parametrize(("header", "names"), [(True, ["n", "text"]), (False, ["f0", "f1"])])
+def test_csv_as_arrow(cluster, tmp_path, header, names):
+    rows = [[str(n), f'é "{n % 7}"' if n % 3 else ""] for n in range(5000)]
+    with open(tmp_path / "a.csv", "w", newline="") as file:
+        csv.writer(file).writerows([["n", "text"], *rows] if header else rows)
+
+    def batches(data):
+        import pyarrow
+
+        [batch] = data
+        assert type(batch) is pyarrow.RecordBatch
+        assert batch.schema.names == names
+        assert batch.schema.types == [pyarrow.string()] * 2
+        columns = [column.to_pylist() for column in batch.columns]
+        return [("rows", batch.num_rows), *((row, 1) for row in zip(*columns, strict=True))]
+
+    data = mapreduce.read_csv(tmp_path / "a.csv", header=header, arrow=True, split_bytes=20_000)
+    future = cluster.mapreduce(data, batches, sum)
+    assert dict(future.result()) == {"rows": 5000, **{tuple(row): 1 for row in rows}}
+    assert future.progress().map_total > 2
 
 
 def test_parquet_as_rows_and_as_arrow(cluster, tmp_path):
@@ -167,60 +207,20 @@ def test_results_one_by_one(cluster):
     assert list(future.iter_results()) == [(n, n) for n in range(1000)] == future.result()
 
 
-class TestBadInput:
-    def failure(self, cluster, data, map_func=words):
-        with pytest.raises(JobFailedError) as raised:
-            cluster.mapreduce(data, map_func, sum, max_attempts=1).result()
-        return str(raised.value)
+def test_a_failing_record_is_told_with_its_place(cluster, tmp_path):
+    (tmp_path / "a.txt").write_text("1\n2\nx\n3\n")
+    with pytest.raises(JobFailedError) as raised:
+        data = mapreduce.read_text(tmp_path / "a.txt")
+        cluster.mapreduce(data, lambda lines: [(int(line), 1) for line in lines], sum).result()
+    assert raised.value.record == f"'x' (file://{tmp_path}/a.txt:4)"
 
-    def test_a_missing_file_is_told_at_once(self, cluster, tmp_path):
-        with pytest.raises(InvalidArgumentError, match="absent"):
-            cluster.mapreduce(mapreduce.read_text(tmp_path / "absent.txt"), words, sum)
-        with pytest.raises(InvalidArgumentError, match=r"\*\.csv"):
-            cluster.mapreduce(mapreduce.read_text(tmp_path / "*.csv"), words, sum)
 
-    def test_text_that_is_not_utf_8(self, cluster, tmp_path):
-        path = tmp_path / "a.txt"
-        path.write_bytes(b"good\nb\xffd\n")
-        assert f"{path}:6" in self.failure(cluster, mapreduce.read_text(path))
-        replaced = cluster.mapreduce(mapreduce.read_text(path, invalid="replace"), words, sum)
-        assert replaced.result() == [("b\ufffdd", 1), ("good", 1)]
-        as_bytes = cluster.mapreduce(mapreduce.read_text(path, invalid="bytes"), words, sum)
-        assert as_bytes.result() == [(b"b\xffd", 1), (b"good", 1)]
-
-    def test_a_truncated_and_a_damaged_compressed_file(self, cluster, tmp_path):
-        path = tmp_path / "a.txt.gz"
-        whole = gzip.compress("\n".join(LINES).encode())
-        path.write_bytes(whole[:-100])
-        assert str(path) in self.failure(cluster, mapreduce.read_text(path))
-        path.write_bytes(whole[:200] + bytes([whole[200] ^ 1]) + whole[201:])
-        assert str(path) in self.failure(cluster, mapreduce.read_text(path))
-
-    def test_malformed_json_and_csv(self, cluster, tmp_path):
-        (tmp_path / "a.jsonl").write_text('{"a": 1}\n{"a": \n')
-        assert f"{tmp_path}/a.jsonl:14" in self.failure(
-            cluster, mapreduce.read_json_lines(tmp_path / "a.jsonl"), identity
-        )
-        (tmp_path / "a.csv").write_text("a,b\n1,2\n1,2,3\n")
-        assert f"{tmp_path}/a.csv" in self.failure(cluster, mapreduce.read_csv(tmp_path / "a.csv"), identity)
-
-    def test_a_failing_record_is_told_with_its_place(self, cluster, tmp_path):
-        (tmp_path / "a.txt").write_text("1\n2\nx\n3\n")
-        with pytest.raises(JobFailedError) as raised:
-            data = mapreduce.read_text(tmp_path / "a.txt")
-            cluster.mapreduce(data, lambda lines: [(int(line), 1) for line in lines], sum).result()
-        assert raised.value.record == f"'x' (file://{tmp_path}/a.txt:4)"
-
-    def test_an_empty_file_is_no_records(self, cluster, tmp_path):
-        (tmp_path / "a.txt").touch()
-        assert cluster.mapreduce(mapreduce.read_text(tmp_path / "a.txt"), words, sum).result() == []
-
-    def test_a_file_that_changed_after_submission(self, new_cluster, tmp_path):
-        cluster = new_cluster(n_workers=0)
-        path = tmp_path / "a.txt"
-        path.write_text("before\n")
-        future = cluster.mapreduce(mapreduce.read_text(path), words, sum, max_attempts=1)
-        path.write_text("after it\n")
-        cluster.scale(n_workers=1)
-        with pytest.raises(JobFailedError, match="changed"):
-            future.result()
+def test_a_file_that_changed_after_submission(new_cluster, tmp_path):
+    cluster = new_cluster(n_workers=0)
+    path = tmp_path / "a.txt"
+    path.write_text("before\n")
+    future = cluster.mapreduce(mapreduce.read_text(path), words, sum, max_attempts=1)
+    path.write_text("after it\n")
+    cluster.scale(n_workers=1)
+    with pytest.raises(JobFailedError, match="changed"):
+        future.result()

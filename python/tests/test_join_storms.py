@@ -58,7 +58,7 @@ def inputs(tmp_path):
         (tmp_path / f"people{n}.csv").write_text("id,name\n" + "".join(rows))
     (tmp_path / "orders.jsonl").write_text("".join(json.dumps(order) + "\n" for order in ORDERS))
     return [
-        mapreduce.read_csv(tmp_path / "*.csv", split_bytes=1),
+        mapreduce.read_csv(tmp_path / "*.csv", split_bytes=64),
         mapreduce.read_json_lines(tmp_path / "orders.jsonl", split_bytes=200),
         RETURNS,
     ]

@@ -20,6 +20,10 @@ pub enum FileFormat {
         delimiter: u8,
         /// Whether the first row of every file names the fields.
         header: bool,
+        /// Whether fields may hold line ends. If so, no place inside a file tells where a row begins, and it is
+        /// read by one task. If not, a field that does is an error.
+        #[serde(default)]
+        multiline: bool,
     },
     /// Apache Parquet; a record is a row.
     Parquet,

@@ -19,6 +19,7 @@ mod publish;
 mod read;
 mod row;
 mod split;
+mod table;
 mod write;
 
 pub use batch::{Batch, Position};

@@ -1,9 +1,9 @@
 //! From files to splits, each the input of one task.
 //!
-//! Text, JSON Lines, records of fixed length and Parquet are cut anywhere near the wanted size: a range holds
-//! the records that begin in it (of Parquet: the row groups whose middle it holds), so the reader mends the
-//! cut. Not cut are compressed files, which can only be read from their beginning, whole files, and CSV: a
-//! quoted field may hold line ends, so that no place in the middle tells where a row begins.
+//! Text, JSON Lines, CSV, records of fixed length and Parquet are cut anywhere near the wanted size: a range
+//! holds the records that begin in it (of Parquet: the row groups whose middle it holds), so the reader mends
+//! the cut. Not cut are compressed files, which can only be read from their beginning, whole files, and CSV
+//! whose fields may hold line ends, so that no place in the middle tells where a row begins.
 //!
 //! Files without a byte hold no records and get no range, except as whole files. Nor is a compressed file ever
 //! that short, so it gets one, to be found damaged.
@@ -67,10 +67,11 @@ fn ranges(
         _ => 1,
     };
     let cuttable = match format {
-        FileFormat::Csv { .. } | FileFormat::WholeFiles => false,
-        FileFormat::Text { .. } | FileFormat::JsonLines | FileFormat::FixedLength { .. } => {
-            file.compression == Compression::None
-        }
+        FileFormat::Csv { multiline: true, .. } | FileFormat::WholeFiles => false,
+        FileFormat::Text { .. }
+        | FileFormat::JsonLines
+        | FileFormat::Csv { .. }
+        | FileFormat::FixedLength { .. } => file.compression == Compression::None,
         FileFormat::Parquet => true,
     };
     let length = file.length;
@@ -96,7 +97,8 @@ mod tests {
     use super::*;
 
     const TEXT: FileFormat = FileFormat::Text { invalid: InvalidText::Error };
-    const CSV: FileFormat = FileFormat::Csv { delimiter: b',', header: true };
+    const CSV: FileFormat = FileFormat::Csv { delimiter: b',', header: true, multiline: false };
+    const MULTILINE: FileFormat = FileFormat::Csv { delimiter: b',', header: true, multiline: true };
 
     fn files(lengths: &[u64], compression: Compression) -> Vec<InputFile> {
         let file = |length| InputFile { url: "file:///x".to_owned(), length, modified_ms: 1, compression };
@@ -139,10 +141,10 @@ mod tests {
     #[test]
     fn what_can_not_be_cut_is_one_range() {
         let plain = files(&[1000], Compression::None);
-        for format in [CSV, FileFormat::WholeFiles] {
+        for format in [MULTILINE, FileFormat::WholeFiles] {
             assert_eq!(shape(&split(&plain, &format, 10)), [[(0, 0, 1000)]]);
         }
-        for format in [TEXT, FileFormat::JsonLines, FileFormat::FixedLength { record_bytes: 10 }] {
+        for format in [TEXT, FileFormat::JsonLines, CSV, FileFormat::FixedLength { record_bytes: 10 }] {
             assert_eq!(split(&plain, &format, 10).len(), 100);
             assert_eq!(shape(&split(&files(&[1000], Compression::Gzip), &format, 10)), [[(0, 0, 1000)]]);
         }
@@ -165,7 +167,7 @@ mod tests {
         ) {
             let input = files(&lengths, Compression::None);
             let format = FileFormat::FixedLength { record_bytes };
-            for format in [TEXT, format, CSV] {
+            for format in [TEXT, format, CSV, MULTILINE] {
                 let splits = split(&input, &format, split_bytes);
                 let mut ends = vec![0; lengths.len()];
                 for range in splits.iter().flatten() {

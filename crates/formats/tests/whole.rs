@@ -9,7 +9,6 @@ use std::fs;
 use common::*;
 use mapreduce_core::{Compression, FailureKind, FileFormat};
 use mapreduce_formats::{FormatError, RecordWriter, file_ending, read, split};
-use proptest::prelude::*;
 
 fn samples() -> [(FileFormat, Vec<Vec<u8>>); 5] {
     let lines = |lines: &[&str]| lines.iter().map(|line| line.as_bytes().to_vec()).collect::<Vec<_>>();
@@ -18,7 +17,7 @@ fn samples() -> [(FileFormat, Vec<Vec<u8>>); 5] {
     [
         (TEXT, text),
         (FileFormat::JsonLines, lines(&["{\"a\":[1,2]}", "null", "\"€\""])),
-        (CSV, vec![row(&["a", "b,c"]), row(&["", "line\r\nend"]), row(&["\"quoted\"", "ä"])]),
+        (MULTILINE, vec![row(&["a", "b,c"]), row(&["", "line\r\nend"]), row(&["\"quoted\"", "ä"])]),
         (FileFormat::FixedLength { record_bytes: 3 }, lines(&["abc", "\n\r\n", "€"])),
         (FileFormat::WholeFiles, lines(&["all of it\n"])),
     ]
@@ -39,8 +38,8 @@ fn what_is_written_is_read_in_every_format_and_compression() {
 #[test]
 fn files_without_records_are_read_as_such() {
     let mut files = Files::new();
-    for format in [TEXT, FileFormat::JsonLines, CSV, CSV_HEADER, FileFormat::FixedLength { record_bytes: 2 }]
-    {
+    let fixed = FileFormat::FixedLength { record_bytes: 2 };
+    for format in [TEXT, FileFormat::JsonLines, CSV, CSV_HEADER, MULTILINE, MULTILINE_HEADER, fixed] {
         for compression in ALL {
             let file = files.add(written::<&str>(&format, compression, &[]), compression);
             assert_eq!(records(&format, &[file], 10).unwrap(), Vec::<Vec<u8>>::new(), "{compression:?}");
@@ -127,64 +126,6 @@ fn garbage_behind_or_instead_of_compressed_data_is_an_error() {
         bytes.extend_from_slice(b"and more");
         assert!(matches!(refusal(&TEXT, &files.add(bytes, compression)), FormatError::Damaged { .. }));
     }
-}
-
-proptest! {
-    #[test]
-    fn rows_of_csv_come_back(rows in prop::collection::vec(prop::collection::vec("[a,\"\r\n é]{0,5}", 3), 0..20), semicolon: bool) {
-        let delimiter = if semicolon { b';' } else { b',' };
-        let format = FileFormat::Csv { delimiter, header: false };
-        let rows: Vec<Vec<u8>> = rows.iter().map(|fields| row(&fields.iter().map(String::as_str).collect::<Vec<_>>())).collect();
-        let bytes = written(&format, Compression::None, &rows);
-        let mut files = Files::new();
-        let file = files.plain(bytes);
-        prop_assert_eq!(records(&format, &[file], 7).unwrap(), rows);
-    }
-}
-
-#[test]
-fn the_header_of_csv_names_the_columns_of_every_file() {
-    let mut files = Files::new();
-    let inputs = [files.plain("\u{feff}id,name\r\n1,ä\r\n\r\n2,b"), files.plain("x\n\"3\"\n")];
-    let found = batches(&CSV_HEADER, &inputs, u64::MAX, MAX).unwrap();
-    assert_eq!(found[0].columns().unwrap().as_ref(), ["id", "name"]);
-    assert_eq!(found[0].iter().map(fields).collect::<Vec<_>>(), [["1", "ä"], ["2", "b"]]);
-    assert_eq!([found[0].position(0).offset, found[0].position(1).offset], [12, 20]);
-    assert_eq!(found[1].columns().unwrap().as_ref(), ["x"]);
-    assert_eq!(fields(found[1].get(0)), ["3"]);
-    let plain = batches(&CSV, &inputs[1..], u64::MAX, MAX).unwrap();
-    assert_eq!((plain[0].columns(), plain[0].len()), (None, 2));
-}
-
-#[test]
-fn malformed_csv_is_told_by_its_line() {
-    let mut files = Files::new();
-    for (content, place, what) in [
-        (&b"a,b\n\n1,2\r\n1,2,3\n"[..], (10, 4), "3 fields"),
-        (b"a,b\n\"x\ny\",2\n1\n", (12, 4), "1 fields"),
-        (b"a,b\n1,\xff\n", (4, 2), "UTF-8"),
-        (b"a,b\n\xc3,\xa9\n", (4, 2), "UTF-8"),
-        (b"a,b\n1,\"2\n3,4\n", (4, 2), "never closed"),
-        (b"a,b\n1,\"2", (4, 2), "never closed"),
-    ] {
-        let file = files.plain(content);
-        let error = refusal(&CSV_HEADER, &file);
-        let FormatError::Malformed { position, line: Some(line), .. } = &error else { panic!("{error}") };
-        assert_eq!((position.offset, *line), place, "{error}");
-        assert!(error.to_string().contains(what) && error.to_string().contains(&file.url), "{error}");
-    }
-    let bad = FileFormat::Csv { delimiter: b'"', header: false };
-    assert!(matches!(refusal(&bad, &files.plain("a")), FormatError::Unsuitable { .. }));
-}
-
-#[test]
-fn a_quoted_field_may_cross_buffers() {
-    let mut files = Files::new();
-    let long = "x,\"\"\n".repeat(500_000);
-    let file = files.plain(format!("a,b\n1,\"{long}\"\n2,c"));
-    let found = records(&CSV, &[file], 10).unwrap();
-    assert_eq!(fields(&found[1]), ["1", &long.replace("\"\"", "\"")]);
-    assert_eq!(fields(&found[2]), ["2", "c"]);
 }
 
 #[test]

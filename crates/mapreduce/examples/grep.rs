@@ -53,5 +53,6 @@ fn main() -> Result<(), UserError> {
     let counters = done.counters()?;
     let n = |name| counters.get(name).copied().unwrap_or_default();
     writeln!(out, "{} of {} lines", n("found"), n("lines"))?;
+    out.flush()?;
     Ok(())
 }

@@ -60,5 +60,6 @@ fn main() -> Result<(), UserError> {
         let (user, page) = visit?;
         writeln!(out, "{user}\t{page}")?;
     }
+    out.flush()?;
     Ok(())
 }

@@ -34,5 +34,6 @@ fn main() -> Result<(), UserError> {
         let (word, n) = result?;
         writeln!(out, "{word}\t{n}")?;
     }
+    out.flush()?;
     Ok(())
 }

@@ -158,7 +158,7 @@ impl PythonCode {
             let partition = self.partition.as_ref().map(|function| function.clone_ref(py).into_bound(py));
             let mut mapper = Mapper::new(&map, partition);
             while let Some(batch) = records.next_batch()? {
-                let step = if decoder.is_table() { 1 } else { self.batch_size };
+                let step = if decoder.is_table() { batch.len() } else { self.batch_size };
                 for first in (0..batch.len()).step_by(step) {
                     let range = first..batch.len().min(first + step);
                     map_some(decoder, &mut mapper, (&batch, range), sink, self)?;
@@ -187,7 +187,8 @@ fn map_some(
         let mut scrap = scrap.sorting_values(sink.sorts_values());
         let (blamed, failure) = mapper::blame(function, &records, *failure, &mut scrap);
         match (decoder, blamed) {
-            (Decoder::Object | Decoder::Table { .. }, _) | (_, None) => failure.into(),
+            (Decoder::Object, _) | (_, None) => failure.into(),
+            (decoder, _) if decoder.is_table() => failure.into(),
             (_, Some(i)) => {
                 let position = batch.position(range.start + i);
                 let record = failure.record.map(|record| format!("{record} ({position})"));

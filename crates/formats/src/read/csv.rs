@@ -3,18 +3,27 @@
 //! The parser reads what others write: it forgives quotes in odd places. Not forgiven is what would give wrong
 //! rows silently: rows with more or fewer fields than the first, and a quote that is never closed, which would
 //! swallow the rest of the file.
+//!
+//! Unless fields may hold line ends, a range holds the rows of the lines that begin in it. A field that holds one
+//! all the same is noticed wherever the file is cut: all lines before it are whole rows, so whoever reads the one
+//! where it begins reads it from a row's beginning, and finds that it ends within quotes.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
-use mapreduce_core::InputFile;
+use mapreduce_core::{FileRange, InputFile};
+use memchr::{memchr, memchr_iter};
 
-use super::{BATCH_BYTES, input::Input};
+use super::{
+    BATCH_BYTES,
+    input::Input,
+    lines::{BYTE_ORDER_MARK, LineReader},
+};
 use crate::{Batch, FormatError, Position, batch::Places, row::push_row};
 
-/// Reads the rows of one file.
+/// Reads the rows of one range.
 pub(super) struct CsvReader {
-    input: Input,
+    source: Source,
     parser: Reader,
     /// What has been read, of which `at` bytes have been parsed.
     buffer: Vec<u8>,
@@ -25,11 +34,27 @@ pub(super) struct CsvReader {
     /// The last row: its text, and where each field ends in it. Both as long as they ever had to be.
     text: Vec<u8>,
     ends: Vec<usize>,
-    /// How many fields the first row has.
-    width: Option<usize>,
     header: bool,
-    columns: Option<Arc<[String]>>,
+    first: Option<FirstRow>,
+    /// Whether the range begins where the file does, so that lines can be counted.
+    from_start: bool,
     max: u32,
+}
+
+enum Source {
+    /// All of the file, in pieces cut anywhere: a row may take several lines.
+    Pieces(Input),
+    /// The lines of a range, in pieces that end where lines do: a row takes one at most.
+    Lines(LineReader),
+}
+
+/// What the first row of the file says about the others.
+struct FirstRow {
+    offset: u64,
+    /// How many fields each has.
+    width: usize,
+    /// Their names, if it is a header.
+    columns: Option<Arc<[String]>>,
 }
 
 /// A row that is in `text` and `ends`, up to these lengths.
@@ -46,56 +71,83 @@ struct Place {
 }
 
 impl CsvReader {
-    pub(super) fn open(file: &InputFile, delimiter: u8, header: bool, max: u32) -> Result<Self, FormatError> {
+    pub(super) fn open(
+        file: &InputFile,
+        range: FileRange,
+        delimiter: u8,
+        header: bool,
+        multiline: bool,
+        max: u32,
+    ) -> Result<Self, FormatError> {
         if !delimiter.is_ascii() || matches!(delimiter, b'"' | b'\r' | b'\n') {
             let why = format!("{:?} can't be between fields", char::from(delimiter));
             return Err(FormatError::unsuitable(&file.url, why));
         }
-        Ok(CsvReader {
-            input: Input::open(file, 0)?,
-            parser: ReaderBuilder::new().delimiter(delimiter).build(),
+        let mut parser = ReaderBuilder::new().delimiter(delimiter).build();
+        // From here on it takes nothing for a byte order mark: it does not know what is at the file's beginning.
+        parser.read_record(b"\n", &mut [0], &mut [0]);
+        parser.set_line(1);
+        let from_start = range.offset == 0;
+        let whole = FileRange { offset: 0, length: file.length, ..range };
+        let mut reader = CsvReader {
+            source: match multiline {
+                true => Source::Pieces(Input::open(file, 0)?),
+                false => Source::Lines(LineReader::open(file, if from_start { range } else { whole }, max)?),
+            },
+            parser,
             buffer: Vec::new(),
             at: 0,
             position: 0,
             at_end: false,
             text: vec![0; 4096],
             ends: vec![0; 64],
-            width: None,
             header,
-            columns: None,
+            first: None,
+            from_start,
             max,
-        })
+        };
+        if !from_start {
+            reader.next_row()?;
+            reader.source = Source::Lines(LineReader::open(file, range, max)?);
+            (reader.buffer, reader.at, reader.at_end) = (Vec::new(), 0, false);
+        }
+        Ok(reader)
     }
 
     pub(super) fn next_batch(&mut self) -> Result<Option<Batch>, FormatError> {
         let (mut bytes, mut records, mut offsets) = (Vec::new(), Vec::new(), Vec::new());
         while bytes.len() < BATCH_BYTES {
             let Some(row) = self.next_row()? else { break };
-            let (ends, text) = (&self.ends[..row.fields], &self.text[..row.text]);
-            if self.header && self.columns.is_none() {
-                self.columns = Some(fields(ends, text).collect());
+            if self.header && self.first.as_ref().is_some_and(|first| first.offset == row.place.offset) {
                 continue;
             }
             let start = bytes.len() as u32;
-            push_row(ends, text, &mut bytes);
+            push_row(&self.ends[..row.fields], &self.text[..row.text], &mut bytes);
             records.push((start, bytes.len() as u32));
             offsets.push(row.place.offset);
         }
         if records.is_empty() {
-            self.input.finish()?;
+            match &self.source {
+                Source::Pieces(input) => input.finish()?,
+                Source::Lines(lines) => lines.finish()?,
+            }
             return Ok(None);
         }
-        let mut batch = Batch::new(self.input.url().clone(), bytes, records, Places::Each(offsets));
-        batch.columns = self.columns.clone();
+        let mut batch = Batch::new(self.url().clone(), bytes, records, Places::Each(offsets));
+        batch.columns = self.first.as_ref().and_then(|first| first.columns.clone());
         Ok(Some(batch))
     }
 
     /// Parses the next row and checks it.
     fn next_row(&mut self) -> Result<Option<Row>, FormatError> {
         let Some(row) = self.parse_row()? else { return Ok(None) };
-        let width = *self.width.get_or_insert(row.fields);
-        if row.fields != width {
-            let why = format!("the row has {} fields, and the first of the file has {width}", row.fields);
+        if let Some(FirstRow { width, .. }) = self.first
+            && row.fields != width
+        {
+            let mut why = format!("the row has {} fields, and the first of the file has {width}", row.fields);
+            if !self.from_start {
+                why.push_str("; if fields hold line ends, read the file with multiline=True");
+            }
             return Err(self.malformed(row.place, why));
         }
         let (ends, text) = (&self.ends[..row.fields], &self.text[..row.text]);
@@ -104,56 +156,89 @@ impl CsvReader {
         {
             return Err(self.malformed(row.place, "the row is not UTF-8; convert the file".to_owned()));
         }
+        if self.first.is_none() {
+            let columns = self.header.then(|| fields(ends, text).collect());
+            self.first = Some(FirstRow { offset: row.place.offset, width: row.fields, columns });
+        }
         Ok(Some(row))
     }
 
     fn parse_row(&mut self) -> Result<Option<Row>, FormatError> {
-        let (mut place, mut text, mut fields) = (None, 0, 0);
+        let Some(place) = self.find_row()? else { return Ok(None) };
+        let (mut text, mut fields) = (0, 0);
         let mut closed = false;
         loop {
             if self.at == self.buffer.len() {
-                match (self.at_end, place) {
-                    (false, _) => self.fill()?,
-                    (true, None) => return Ok(None),
-                    (true, Some(place)) if closed => {
-                        return Err(self.malformed(place, "a quote is never closed".to_owned()));
-                    }
+                if !self.at_end {
+                    self.fill()?;
+                } else if closed {
+                    return Err(self.malformed(place, "a quote is never closed".to_owned()));
+                } else {
                     // The last row has no end. Given one, the parser tells whether it is within quotes.
-                    (true, Some(_)) => {
-                        (self.buffer, self.at, closed) = (b"\n".to_vec(), 0, true);
-                    }
+                    (self.buffer, self.at, closed) = (b"\n".to_vec(), 0, true);
                 }
                 continue;
             }
-            place = place.or_else(|| self.place());
-            let input = &self.buffer[self.at..];
+            let rest = &self.buffer[self.at..];
+            let line_end = match self.source {
+                Source::Pieces(_) => None,
+                Source::Lines(_) => memchr(b'\n', rest),
+            };
+            let input = &rest[..line_end.map_or(rest.len(), |end| end + 1)];
             let (result, read, wrote, ended) =
                 self.parser.read_record(input, &mut self.text[text..], &mut self.ends[fields..]);
             self.at += read;
             self.position += read as u64;
             text += wrote;
             fields += ended;
-            match (result, place) {
-                (ReadRecordResult::Record, Some(place)) => return Ok(Some(Row { place, text, fields })),
-                (ReadRecordResult::OutputFull, Some(place)) => self.grow_text(place)?,
-                (ReadRecordResult::OutputEndsFull, Some(place)) => self.grow_ends(place)?,
-                _ => {}
+            match result {
+                ReadRecordResult::Record => return Ok(Some(Row { place, text, fields })),
+                ReadRecordResult::OutputFull => self.grow_text(place)?,
+                ReadRecordResult::OutputEndsFull => self.grow_ends(place)?,
+                ReadRecordResult::InputEmpty if line_end.is_some() => {
+                    let why = "the line ends inside a quoted field: close it, or, if fields hold line ends, read \
+                               the file with multiline=True";
+                    return Err(self.malformed(place, why.to_owned()));
+                }
+                ReadRecordResult::InputEmpty | ReadRecordResult::End => {}
             }
         }
     }
 
-    /// Where the row begins that is next in the buffer; `None` if there are but empty lines, which are none.
-    fn place(&self) -> Option<Place> {
-        let input = &self.buffer[self.at..];
-        let blank = input.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
-        let lines = input[..blank].iter().filter(|byte| **byte == b'\n').count() as u64;
-        Some(Place { offset: self.position + blank as u64, line: self.parser.line() + lines })
+    /// Goes to where the next row begins; `None` if there is none. Empty lines are none.
+    fn find_row(&mut self) -> Result<Option<Place>, FormatError> {
+        loop {
+            let rest = &self.buffer[self.at..];
+            let has_mark = self.position == 0 && rest.starts_with(BYTE_ORDER_MARK);
+            let mark = if has_mark { BYTE_ORDER_MARK.len() } else { 0 };
+            let row = rest[mark..].iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
+            let skipped = row.map_or(rest.len(), |row| mark + row);
+            let lines = memchr_iter(b'\n', &rest[..skipped]).count() as u64;
+            self.parser.set_line(self.parser.line() + lines);
+            self.at += skipped;
+            self.position += skipped as u64;
+            if row.is_some() {
+                return Ok(Some(Place { offset: self.position, line: self.parser.line() }));
+            }
+            if self.at_end {
+                return Ok(None);
+            }
+            self.fill()?;
+        }
     }
 
     fn fill(&mut self) -> Result<(), FormatError> {
-        self.buffer.clear();
         self.at = 0;
-        self.at_end = self.input.fill(&mut self.buffer, BATCH_BYTES)? < BATCH_BYTES;
+        match &mut self.source {
+            Source::Pieces(input) => {
+                self.buffer.clear();
+                self.at_end = input.fill(&mut self.buffer, BATCH_BYTES)? < BATCH_BYTES;
+            }
+            Source::Lines(lines) => match lines.next_stretch(mem::take(&mut self.buffer))? {
+                Some((offset, lines)) => (self.position, self.buffer) = (offset, lines),
+                None => self.at_end = true,
+            },
+        }
         Ok(())
     }
 
@@ -176,12 +261,23 @@ impl CsvReader {
     }
 
     fn too_long(&self, place: Place) -> FormatError {
-        FormatError::TooLong { position: self.input.position(place.offset), max: self.max }
+        FormatError::TooLong { position: self.position(place), max: self.max }
     }
 
     fn malformed(&self, place: Place, why: String) -> FormatError {
-        let position: Position = self.input.position(place.offset);
-        FormatError::Malformed { position, line: Some(place.line), why }
+        let line = self.from_start.then_some(place.line);
+        FormatError::Malformed { position: self.position(place), line, why }
+    }
+
+    fn position(&self, place: Place) -> Position {
+        Position { url: self.url().clone(), offset: place.offset }
+    }
+
+    fn url(&self) -> &Arc<str> {
+        match &self.source {
+            Source::Pieces(input) => input.url(),
+            Source::Lines(lines) => lines.url(),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use memchr::{memchr, memchr_iter, memrchr};
 use super::{BATCH_BYTES, input::Input};
 use crate::{Batch, FormatError, Position, batch::Places};
 
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// How much is read at a time beyond the end of a range, where only the rest of one line is wanted.
 const TAIL_BYTES: u64 = 64 << 10;
 
@@ -73,6 +73,18 @@ impl LineReader {
                 Ok(Some(Batch::new(self.input.url().clone(), bytes, records, Places::Stretch(offset))))
             }
         }
+    }
+
+    /// The same lines for who finds their ends itself, and where in the file they begin. `used` is what it got
+    /// last.
+    pub(super) fn next_stretch(&mut self, used: Vec<u8>) -> Result<Option<(u64, Vec<u8>)>, FormatError> {
+        self.given = Some(Arc::new(used));
+        self.next_lines()
+    }
+
+    /// To be called after the last of them.
+    pub(super) fn finish(&self) -> Result<(), FormatError> {
+        self.input.finish()
     }
 
     pub(super) fn position(&self, offset: u64) -> Position {

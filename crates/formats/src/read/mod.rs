@@ -62,7 +62,7 @@ pub fn read(
         let file = usize::try_from(range.file).ok().and_then(|index| files.get(index)).ok_or_else(unknown)?;
         let whole = range.offset == 0 && range.length == file.length;
         let cuttable = file.compression == Compression::None && *format != FileFormat::WholeFiles;
-        if !whole && (!cuttable || matches!(format, FileFormat::Csv { .. })) {
+        if !whole && (!cuttable || matches!(format, FileFormat::Csv { multiline: true, .. })) {
             return Err(FormatError::unsuitable(&file.url, "it can only be read as a whole"));
         }
         inputs.push((file.clone(), *range));
@@ -116,8 +116,9 @@ impl RangeReader {
         Ok(match *format {
             FileFormat::Text { invalid } => RangeReader::Text(LineReader::open(file, range, max)?, invalid),
             FileFormat::JsonLines => RangeReader::JsonLines(LineReader::open(file, range, max)?),
-            FileFormat::Csv { delimiter, header } => {
-                RangeReader::Csv(Box::new(CsvReader::open(file, delimiter, header, max)?))
+            FileFormat::Csv { delimiter, header, multiline } => {
+                let reader = CsvReader::open(file, range, delimiter, header, multiline, max)?;
+                RangeReader::Csv(Box::new(reader))
             }
             FileFormat::Parquet => RangeReader::Parquet(Box::new(ParquetReader::open(file, range, max)?)),
             FileFormat::WholeFiles => RangeReader::Whole(WholeReader::open(file, max)?),

@@ -9,7 +9,6 @@ use std::{
 };
 
 use arrow_array::RecordBatch;
-use arrow_ipc::writer::StreamWriter;
 use mapreduce_core::{Compression, FileRange, InputFile};
 use parquet::{
     arrow::arrow_reader::{
@@ -19,7 +18,7 @@ use parquet::{
 };
 
 use super::{BATCH_BYTES, input::OpenFile};
-use crate::{Batch, FormatError, Position};
+use crate::{Batch, FormatError, Position, table};
 
 /// So many rows at most in a batch, however small they are.
 const ROWS_MAX: u64 = 64 << 10;
@@ -98,13 +97,8 @@ impl ParquetReader {
 
     /// The rows as one record.
     fn batch(&self, offset: u64, rows: &RecordBatch) -> Result<Batch, FormatError> {
-        let mut bytes = Vec::new();
-        let write = |bytes: &mut Vec<u8>| {
-            let mut writer = StreamWriter::try_new(bytes, &rows.schema())?;
-            writer.write(rows)?;
-            writer.finish()
-        };
-        write(&mut bytes).map_err(|error| FormatError::unsuitable(&self.file.url, error.to_string()))?;
+        let bytes = table::encode(rows)
+            .map_err(|error| FormatError::unsuitable(&self.file.url, error.to_string()))?;
         if bytes.len() > self.max as usize {
             let position = Position { url: self.file.url.clone(), offset };
             return Err(FormatError::TooLong { position, max: self.max });

@@ -9,8 +9,10 @@ use mapreduce_formats::{Batch, CsvRow, FormatError, RecordWriter, encode_csv_row
 use tempfile::TempDir;
 
 pub const TEXT: FileFormat = FileFormat::Text { invalid: InvalidText::Error };
-pub const CSV: FileFormat = FileFormat::Csv { delimiter: b',', header: false };
-pub const CSV_HEADER: FileFormat = FileFormat::Csv { delimiter: b',', header: true };
+pub const CSV: FileFormat = FileFormat::Csv { delimiter: b',', header: false, multiline: false };
+pub const CSV_HEADER: FileFormat = FileFormat::Csv { delimiter: b',', header: true, multiline: false };
+pub const MULTILINE: FileFormat = FileFormat::Csv { delimiter: b',', header: false, multiline: true };
+pub const MULTILINE_HEADER: FileFormat = FileFormat::Csv { delimiter: b',', header: true, multiline: true };
 pub const MAX: u32 = 1 << 30;
 pub const ALL: [Compression; 5] =
     [Compression::None, Compression::Gzip, Compression::Zstd, Compression::Bzip2, Compression::Lz4];

@@ -35,6 +35,8 @@ pub enum Decoder {
     Json,
     /// A dict by the names of the header, or a list of `str`.
     Csv,
+    /// Many rows of CSV: one `pyarrow.RecordBatch`.
+    CsvTable,
     /// A tuple of the file's URL and its content.
     WholeFile,
     /// Many records: dicts, or one `pyarrow.RecordBatch`.
@@ -53,6 +55,7 @@ impl Decoder {
                 }
                 FileFormat::Text { .. } => Decoder::Text,
                 FileFormat::JsonLines => Decoder::Json,
+                FileFormat::Csv { .. } if arrow => Decoder::CsvTable,
                 FileFormat::Csv { .. } => Decoder::Csv,
                 FileFormat::WholeFiles => Decoder::WholeFile,
                 FileFormat::Parquet => Decoder::Table { arrow },
@@ -60,9 +63,9 @@ impl Decoder {
         }
     }
 
-    /// Whether one record of a batch is several of Python's.
+    /// Whether a batch is one table, so that what Python gets are not its records.
     pub fn is_table(self) -> bool {
-        matches!(self, Decoder::Table { .. })
+        matches!(self, Decoder::Table { .. } | Decoder::CsvTable)
     }
 
     /// The records of a batch in `range`.
@@ -72,11 +75,17 @@ impl Decoder {
         batch: &Batch,
         range: Range<usize>,
     ) -> PyResult<Bound<'py, PyList>> {
-        if let Decoder::Table { arrow } = self {
-            return objects::table_rows(py, batch.get(range.start), arrow);
+        match self {
+            Decoder::Table { arrow } => objects::table_rows(py, batch.get(range.start), arrow),
+            Decoder::CsvTable => {
+                let table = batch.csv_table(range).ok_or_else(|| damaged("rows of CSV"))?;
+                objects::table_rows(py, &table, true)
+            }
+            _ => {
+                let decoded: PyResult<Vec<_>> = range.map(|i| self.decode(py, batch, i)).collect();
+                PyList::new(py, decoded?)
+            }
         }
-        let decoded: PyResult<Vec<_>> = range.map(|i| self.decode(py, batch, i)).collect();
-        PyList::new(py, decoded?)
     }
 
     fn decode<'py>(self, py: Python<'py>, batch: &Batch, i: usize) -> PyResult<Bound<'py, PyAny>> {
@@ -95,7 +104,9 @@ impl Decoder {
             Decoder::WholeFile => {
                 (batch.url().as_ref(), PyBytes::new(py, record)).into_pyobject(py)?.into_any()
             }
-            Decoder::Table { .. } => return Err(damaged("a table where a record should be")),
+            Decoder::Table { .. } | Decoder::CsvTable => {
+                return Err(damaged("a table where a record should be"));
+            }
         })
     }
 }
