@@ -124,9 +124,14 @@ pub enum FormatError {
 
 impl FormatError {
     /// What an attempt that ends with this error failed of: the data, which counts against the task's budget,
-    /// or the disk, which does not.
+    /// or the disk, which does not. A permission that is missing does not come by waiting.
     pub fn failure_kind(&self) -> FailureKind {
         match self {
+            FormatError::Unreadable { source, .. } | FormatError::Unwritable { source, .. }
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                FailureKind::BadData
+            }
             FormatError::Unreadable { .. } | FormatError::Unwritable { .. } => FailureKind::Storage,
             _ => FailureKind::BadData,
         }
