@@ -4,7 +4,10 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: build demo test lint bench clean
+.PHONY: build demo test lint bench bench-instructions clean
+
+# What is passed on to a benchmark.
+ARGS ?=
 
 PYTHON ?= python3
 VENV := $(CURDIR)/.venv
@@ -51,10 +54,16 @@ lint: build
 	ruff format --check .
 	mypy
 
+# Times beside other systems; ARGS="--help" tells of the options.
 bench: build
-	cargo build --release --locked -p mapreduce --examples
-	python benches/bench.py
-	python benches/engine.py
+	cargo build --release --locked -p mapreduce -p mapreduce-python --examples
+	python benches/bench.py $(ARGS)
+
+# Instructions of the engine's hot loops, against a baseline; ARGS=--update makes a new one. The packages are those of
+# the build, so that nothing is built twice.
+bench-instructions: $(VENV)/.tools
+	@command -v valgrind >/dev/null || { echo >&2 "make: valgrind not found: install it (Debian: apt install valgrind), then run make again"; exit 1; }
+	cargo bench --locked -p mapreduce -p mapreduce-python -p mapreduce-executor --bench instructions -- $(ARGS)
 
 clean:
 	rm -rf $(VENV) build python/*.egg-info target

@@ -6,7 +6,6 @@ Run by ``test_full_disk.py``, each scenario in a process that has mounts of its 
 import contextlib
 import errno
 import io
-import itertools
 import logging
 import os
 import random
@@ -78,8 +77,9 @@ class Disk:
 
     def _fill_with_files(self):
         with contextlib.suppress(OSError):
-            for self._n in itertools.count(self._n):
+            while True:
                 (self.path / f"ballast-{self._n}").touch()
+                self._n += 1
 
 
 def noise(n):

@@ -148,6 +148,7 @@ def joined(lists):
 @pytest.mark.parametrize("options", [{}, {"combine_func": joined}, {"n_partitions": 3}, {"sort": True}])
 def test_keys_that_are_mostly_new_are_grouped_like_others(cluster, options):
     """Enough of them that the engine gives up looking for their groups; some come again, as other types, too."""
+
     def map_func(data):
         for n in data:
             yield n, [n]

@@ -3,10 +3,15 @@
 //! ```text
 //! cargo run --release --example word_count -- FILES
 //! ```
+//!
+//! `MEMORY_BYTES_MAX=...` in the environment limits the process of each task.
 
 use std::io::{self, BufWriter, Write};
 
-use mapreduce::native::{Emit, Input, Job, Mapper, Record, Session, Sum, UserError};
+use mapreduce::{
+    LocalOptions,
+    native::{Emit, Input, Job, Mapper, Record, Session, Sum, UserError},
+};
 
 #[derive(Clone)]
 struct Words;
@@ -27,7 +32,9 @@ fn main() -> Result<(), UserError> {
     if files.is_empty() {
         return Err("give the files whose words to count".into());
     }
-    let session = Session::local(2)?;
+    let memory_bytes_max = std::env::var("MEMORY_BYTES_MAX").ok().map(|bytes| bytes.parse()).transpose()?;
+    let options = LocalOptions { n_workers: 2, n_masters: 1, memory_bytes_max, ..LocalOptions::default() };
+    let session = Session::start(options)?;
     let done = job.run(&session, Input::text(files), None)?;
     let mut out = BufWriter::new(io::stdout().lock());
     for result in done.results()? {

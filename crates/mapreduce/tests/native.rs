@@ -77,6 +77,23 @@ fn values_are_sorted_within_their_key() {
 }
 
 #[test]
+fn words_are_counted_by_hand_as_by_a_cluster() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (input, home) = (scratch.path().join("in.txt"), scratch.path().join("home"));
+    fs::write(&input, lines().join("\n")).unwrap();
+    let [by_hand, by_cluster] = ["words_by_hand", "word_count"].map(|name| {
+        let done = example(name, &home, &[&input]);
+        assert_eq!(String::from_utf8_lossy(&done.stderr), "");
+        let mut lines: Vec<String> =
+            String::from_utf8(done.stdout).unwrap().lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    });
+    assert_eq!(by_hand, by_cluster);
+    assert!(by_hand.len() > 1000);
+}
+
+#[test]
 fn lines_are_sorted_into_files_that_follow_each_other() {
     let scratch = tempfile::tempdir().unwrap();
     let (input, output) = (scratch.path().join("in.txt"), scratch.path().join("out"));

@@ -79,9 +79,14 @@ pub struct Session {
 impl Session {
     /// Starts a cluster on this machine with so many workers, as the default user. Its processes run this program.
     pub fn local(n_workers: u32) -> Result<Session, NativeError> {
+        Session::start(LocalOptions { n_workers, n_masters: 1, ..LocalOptions::default() })
+    }
+
+    /// The same with more to say about the cluster. Its processes run this program, whatever `options` name.
+    pub fn start(options: LocalOptions) -> Result<Session, NativeError> {
         let runtime = runtime()?;
         let program = std::env::current_exe().map_err(system("this program can't be found"))?;
-        let options = LocalOptions { n_workers, n_masters: 1, program, ..LocalOptions::default() };
+        let options = LocalOptions { program, ..options };
         let cluster = runtime.block_on(LocalCluster::start(options))?;
         let mut session = Session::connect_in(runtime, cluster.urls().clone(), "admin", "admin")?;
         session.cluster = Some(cluster);
