@@ -28,19 +28,20 @@ fn read_cut(format: &FileFormat, file: &InputFile, cuts: &[u64]) -> Vec<Result<V
     let mut cuts: Vec<u64> = cuts.iter().copied().chain([0, file.length]).collect();
     cuts.sort_unstable();
     cuts.dedup();
-    let read_range = |&[offset, end]: &[u64; 2]| {
+    let read_range = |ends: &[u64]| {
+        let (offset, end) = (ends[0], ends[1]);
         let range = FileRange { file: 0, offset, length: end - offset };
         let mut reader = read(format, std::slice::from_ref(file), &[range], MAX)?;
         std::iter::from_fn(|| reader.next_batch().transpose()).collect()
     };
-    cuts.array_windows().map(read_range).collect()
+    cuts.windows(2).map(read_range).collect()
 }
 
 /// All rows, and that all batches know the columns; or the first error.
 fn rows_cut(format: &FileFormat, file: &InputFile, cuts: &[u64]) -> Result<(Rows, bool), FormatError> {
     let batches = read_cut(format, file, cuts).into_iter().collect::<Result<Vec<_>, _>>()?.concat();
     let columns = |batch: &Batch| batch.columns().map(|columns| columns.to_vec());
-    let same = batches.array_windows().all(|[one, next]| columns(one) == columns(next));
+    let same = batches.windows(2).all(|pair| columns(&pair[0]) == columns(&pair[1]));
     Ok((rows_of(&batches), same))
 }
 
@@ -49,7 +50,7 @@ fn rows_cut(format: &FileFormat, file: &InputFile, cuts: &[u64]) -> Result<(Rows
 fn content() -> impl Strategy<Value = (String, Rows)> {
     let field = ("[ab,\"\ré\u{feff}]{0,4}", any::<bool>());
     let end = prop::sample::select(vec!["\n", "\r\n", "\r", "\n\n", "\r\n\r\n\n"]);
-    let rows = prop::collection::vec(([field.clone(), field], end), 0..12);
+    let rows = prop::collection::vec(([field, field], end), 0..12);
     (rows, prop::sample::select(vec!["", "\u{feff}", "\n", "\u{feff}\r\n\n"]), any::<bool>()).prop_map(
         |(rows, before, ended)| {
             let (mut text, mut expected) = (before.to_owned(), Vec::new());
