@@ -7,6 +7,7 @@ with the client's ``sys.path``. The source lines of what travels by value go alo
 from __future__ import annotations
 
 import collections.abc
+import functools
 import linecache
 import os
 import pickle
@@ -140,6 +141,8 @@ def _source_names(*roots: Any) -> list[str]:
         if isinstance(thing, types.FunctionType) and _travels_by_value(thing):
             names.add(thing.__code__.co_filename)
             waiting.extend(_references(thing))
+        elif isinstance(thing, functools.partial):
+            waiting += [thing.func, *thing.args, *thing.keywords.values()]
         elif isinstance(thing, types.MethodType):
             waiting += [thing.__func__, type(thing.__self__)]
         elif isinstance(thing, type) and _travels_by_value(thing):

@@ -143,15 +143,16 @@ def test_tracebacks_show_only_the_users_lines(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         textwrap.dedent("""
+            import functools
             from mapreduce import _code, _inputs
 
             def helper(record):
                 return record / 0  # the line to see
 
-            def map_func(records):
-                return [(helper(record), 1) for record in records]
+            def map_func(one, records):
+                return [(helper(record), one) for record in records]
 
-            code, _broadcasts = _code.dump(_inputs.of([], map_func), sum)
+            code, _broadcasts = _code.dump(_inputs.of([], functools.partial(map_func, 1)), sum)
             open("code", "wb").write(code)
         """)
     )
@@ -172,6 +173,6 @@ def test_tracebacks_show_only_the_users_lines(tmp_path):
         [sys.executable, "-c", loader], cwd=tmp_path, check=True, capture_output=True, text=True
     ).stdout
     assert "return record / 0  # the line to see" in shown
-    assert "return [(helper(record), 1) for record in records]" in shown
+    assert "return [(helper(record), one) for record in records]" in shown
     assert "ZeroDivisionError" in shown
     assert "mapreduce/" not in shown

@@ -28,6 +28,9 @@
 //!     Ok(())
 //! }
 //! ```
+//!
+//! A job may read several inputs ([`Input::and`]), have parameters and tables beside them ([`Job::side_input`]), and count
+//! ([`Emit::count`], [`Results::count`], [`Done::counters`]).
 
 mod code;
 mod datum;
