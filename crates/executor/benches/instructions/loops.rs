@@ -153,8 +153,8 @@ fn read_lines(n: u64) -> Result<Work, Error> {
     let words = words(12 * n, 5000);
     let lines: Vec<String> = words.chunks(12).map(|words| words.join(" ")).collect();
     std::fs::write(&path, lines.join("\n"))?;
-    let resources = resources(1)?;
-    let files = resources.wait(find(&[path.display().to_string()], None))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let files = runtime.block_on(find(&[path.display().to_string()], None))?;
     let format = FileFormat::Text { invalid: InvalidText::Error };
     let splits = split(&files, &format, u64::MAX);
     let mut reader: SplitReader = read(&format, &files, &splits[0], RECORD_BYTES_MAX)?;
