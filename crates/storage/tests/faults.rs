@@ -86,7 +86,8 @@ async fn a_file_that_reads_back_differently_is_an_error() {
     let memory = open("memory:///").unwrap();
     let path = paths::attempt_output(JOB, map(0), attempt(1, 1));
     for fault in [Flipped, Cut] {
-        let store = Faulty::over(&memory, &[], &[fault]);
+        // The length is asked for before the bytes.
+        let store = Faulty::over(&memory, &[], &[Fault::None, fault]);
         let error = put_file(&store, &path, "0123456789".into()).await.unwrap_err();
         assert!(matches!(error, StorageError::Mismatch { .. }), "{error}");
         assert!(error.to_string().contains(path.as_ref()), "{error}");
