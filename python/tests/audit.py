@@ -5,12 +5,15 @@ import json
 from helpers import job_of
 
 
+def whole_files(directory):
+    """The files of a directory in storage that a store lists: a "#" marks what is not, or never was, finished."""
+    return [path for path in directory.iterdir() if "#" not in path.name] if directory.exists() else []
+
+
 def events(cluster, job_id):
     """Everything that the job's owners wrote into its history, in order."""
     directory = cluster.directory / "storage" / "jobs" / job_id / "history"
-    # A "#" marks what a killed process had not finished writing; no store lists it.
-    whole = [path for path in directory.iterdir() if "#" not in path.name]
-    files = sorted(whole, key=lambda path: [int(number) for number in path.name.split("-")])
+    files = sorted(whole_files(directory), key=lambda path: [int(number) for number in path.name.split("-")])
     found = []
     for path in files:
         header, _newline, body = path.read_text().partition("\n")
