@@ -18,7 +18,7 @@ use mapreduce_core::{
     AttemptId, CodeRef, Epoch, HistoryEvent, Incarnation, JobId, Role, SystemClock, TaskId,
 };
 use mapreduce_rpc::control::{
-    Assign, Decline, Ended as JobEnded, Language, MasterMessage, Query, RunningAttempt, Stop, Work,
+    Assign, Decline, Ended as JobEnded, Language, MasterMessage, Query, Recall, RunningAttempt, Stop, Work,
     master_message::Message,
 };
 use tokio::{
@@ -199,8 +199,10 @@ impl Shell {
     fn act(&mut self, action: Action) {
         match action {
             Action::Invite { worker } => self.say(&worker, Message::Work(Work { available: true })),
-            Action::Decline { worker, slot } => self.say(&worker, Message::Decline(Decline { slot })),
-            Action::Launch { worker, slot, job, epoch, task, attempt, code, timeout_ms, at_ms } => {
+            Action::Decline { worker, slot, ahead } => {
+                self.say(&worker, Message::Decline(Decline { slot, ahead }));
+            }
+            Action::Launch { worker, slot, job, epoch, task, attempt, code, timeout_ms, more, at_ms } => {
                 let assign = Assign {
                     language: language(&code).into(),
                     digest: code.digest().to_owned(),
@@ -210,6 +212,7 @@ impl Shell {
                     task: task.to_string(),
                     attempt: attempt.to_string(),
                     timeout_ms: timeout_ms.unwrap_or(0),
+                    more,
                 };
                 let sender = self.streams.get(&worker).map(|stream| stream.sender.clone());
                 let send = Box::new(move || {
@@ -229,6 +232,10 @@ impl Shell {
             Action::Stop { worker, job, attempts } => {
                 let attempts = attempts.iter().map(running_attempt).collect();
                 self.say(&worker, Message::Stop(Stop { job: job.to_string(), attempts }));
+            }
+            Action::Recall { worker, job, attempts } => {
+                let attempts = attempts.iter().map(running_attempt).collect();
+                self.say(&worker, Message::Recall(Recall { job: job.to_string(), attempts }));
             }
             Action::Record { job, event } => self.write(job, Command::Record(event)),
             Action::Load { job } => self.write(job, Command::Load),

@@ -2,7 +2,7 @@
 //! worker (they ask the kernel to), and the whole process group is killed when the slot lets go of them.
 
 use std::{
-    io::{self, PipeReader, PipeWriter, Write},
+    io::{self, ErrorKind, PipeReader, PipeWriter, Write},
     os::{fd::OwnedFd, unix::net::UnixStream as StdStream, unix::process::ExitStatusExt},
     process::Stdio,
     time::Duration,
@@ -16,24 +16,48 @@ use mapreduce_rpc::{
     executor::{FromExecutor, ToExecutor, from_executor::Message as From, to_executor::Message as To},
 };
 use prost::Message;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::{
+    io::Errno,
+    process::{Pid, Signal, kill_process_group},
+};
 use tokio::{
     io::AsyncReadExt,
     net::{UnixStream, unix::pipe::Receiver},
     process::{Child, Command},
-    task::JoinHandle,
+    task::{JoinHandle, spawn_blocking},
     time::timeout,
 };
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
-use crate::{WorkerError, WorkerOptions, memory::Share};
+use crate::{WorkerOptions, memory::Share};
 
+/// How long a process may take to be ready. One that takes longer waits for something that does not come.
+const START_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a process that has closed its socket may take to end.
 const DEATH_PATIENCE: Duration = Duration::from_secs(1);
 /// What most libraries with threads of their own go by: OpenMP, OpenBLAS, MKL, Arrow.
 const THREADS: &str = "OMP_NUM_THREADS";
 /// Largest frame: a failure with its traceback and exception.
 const FRAME_BYTES_MAX: usize = 64 << 20;
+
+/// Why there is no executor, and what a person is told of it.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
+pub(crate) struct NotStarted {
+    pub(crate) what: FailureKind,
+    pub(crate) why: String,
+}
+
+impl NotStarted {
+    /// No room for another process, or the kernel took it away for want of memory: the node's fault, not the program's.
+    fn machine(why: String) -> NotStarted {
+        NotStarted { what: FailureKind::Storage, why }
+    }
+
+    fn program(why: String) -> NotStarted {
+        NotStarted { what: FailureKind::BadCode, why }
+    }
+}
 
 /// A warmed process and whatever it has forked.
 #[derive(Debug)]
@@ -46,31 +70,49 @@ pub(crate) struct Executor {
 
 impl Executor {
     /// Starts a process with this command line and waits until it is ready.
-    pub(crate) async fn start(options: &WorkerOptions, line: &[String]) -> Result<Executor, WorkerError> {
-        let system = |what| move |source| WorkerError::System { what, source };
-        let (ours, theirs) = StdStream::pair().map_err(system("a socket pair for the executor"))?;
-        ours.set_nonblocking(true).map_err(system("a socket pair for the executor"))?;
-        let ours = UnixStream::from_std(ours).map_err(system("a socket pair for the executor"))?;
-        let codec = LengthDelimitedCodec::builder().max_frame_length(FRAME_BYTES_MAX).new_codec();
-        let (printed, print) = io::pipe().map_err(system("a pipe for what the executor prints"))?;
-        let why_not = |why: String| WorkerError::Executor { command: line.join(" "), why };
+    pub(crate) async fn start(options: &WorkerOptions, line: &[String]) -> Result<Executor, NotStarted> {
+        let started = Executor::start_unnamed(options, line).await;
+        started.map_err(|not| NotStarted { why: format!("{}: {}", line.join(" "), not.why), ..not })
+    }
 
-        let child = command(options, line, theirs, print).and_then(|mut command| command.spawn());
-        let child = child.map_err(|e| why_not(e.to_string()))?;
-        let printing = pass_on(printed).map_err(system("a pipe for what the executor prints"))?;
-        let mut executor = Executor { child, frames: Framed::new(ours, codec), printing };
-        let why = match executor.receive().await {
-            Ok(From::Ready(ready)) if ready.version == WIRE_VERSION => return Ok(executor),
-            Ok(From::Ready(ready)) => {
-                format!("it speaks version {}, this worker {WIRE_VERSION}", ready.version)
-            }
-            Ok(other) => format!("it began with {other:?}"),
-            Err(e) => format!("{e}; its output is above in this log"),
+    async fn start_unnamed(options: &WorkerOptions, line: &[String]) -> Result<Executor, NotStarted> {
+        let mut executor = Executor::spawn(options, line).map_err(|e| match e.kind() {
+            ErrorKind::NotFound | ErrorKind::PermissionDenied => NotStarted::program(e.to_string()),
+            _ if e.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => NotStarted::program(e.to_string()),
+            _ => NotStarted::machine(e.to_string()),
+        })?;
+        let not = match timeout(START_PATIENCE, executor.receive()).await {
+            Ok(Ok(From::Ready(ready))) if ready.version == WIRE_VERSION => return Ok(executor),
+            Ok(Ok(From::Ready(ready))) => NotStarted::program(format!(
+                "it speaks version {}, this worker {WIRE_VERSION}",
+                ready.version
+            )),
+            Ok(Ok(other)) => NotStarted::program(format!("it began with {other:?}")),
+            Ok(Err(e)) => match executor.cause_of_death().await {
+                FailureKind::ExecutorKilled { signal: 9 } => {
+                    NotStarted::machine("it was killed before it was ready".into())
+                }
+                _ => NotStarted::program(format!("{e}; its output is above in this log")),
+            },
+            Err(_) => NotStarted {
+                what: FailureKind::TimedOut { limit_ms: START_PATIENCE.as_millis() as u64 },
+                why: format!("it was not ready after {} s", START_PATIENCE.as_secs()),
+            },
         };
         executor.kill();
         // Processes that have left its group may go on to print; it has not.
         let _ = timeout(DEATH_PATIENCE, &mut executor.printing).await;
-        Err(why_not(why))
+        Err(not)
+    }
+
+    fn spawn(options: &WorkerOptions, line: &[String]) -> io::Result<Executor> {
+        let (ours, theirs) = StdStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let ours = UnixStream::from_std(ours)?;
+        let codec = LengthDelimitedCodec::builder().max_frame_length(FRAME_BYTES_MAX).new_codec();
+        let (printed, print) = io::pipe()?;
+        let child = command(options, line, theirs, print)?.spawn()?;
+        Ok(Executor { child, frames: Framed::new(ours, codec), printing: pass_on(printed)? })
     }
 
     /// Sends a message to the executor, or to the warmed process if there is none.
@@ -125,7 +167,9 @@ fn pass_on(printed: PipeReader) -> io::Result<JoinHandle<()>> {
     Ok(tokio::spawn(async move {
         let mut buffer = [0; 8 << 10];
         while let Ok(n @ 1..) = printed.read(&mut buffer).await {
-            let _ = io::stderr().write_all(&buffer[..n]);
+            // Where nobody reads the log, this waits, and so does whoever prints; the worker goes on.
+            let text = buffer[..n].to_vec();
+            let _ = spawn_blocking(move || io::stderr().write_all(&text)).await;
         }
     }))
 }

@@ -7,7 +7,13 @@ use mapreduce_core::{CodeRef, Failure, FailureKind, JobId};
 use mapreduce_rpc::executor::{Exit, Exited, from_executor::Message as From, to_executor::Message as To};
 use tokio::time::sleep;
 
-use crate::{WorkerError, agent::Assignment, executor::Executor, obituary::obituary, program, slot::Shared};
+use crate::{
+    agent::Assignment,
+    executor::{Executor, NotStarted},
+    obituary::obituary,
+    program,
+    slot::Shared,
+};
 
 /// The first argument of a program that is to be an executor.
 pub const EXECUTOR_ARGUMENT: &str = "mapreduce-executor";
@@ -32,7 +38,7 @@ impl Executors {
     }
 
     /// Starts the warmed process if there is none.
-    pub(crate) async fn warm_up(&mut self) -> Result<(), WorkerError> {
+    pub(crate) async fn warm_up(&mut self) -> Result<(), NotStarted> {
         let Some(python) = &self.shared.options.python else { return Ok(()) };
         let mut failed = 0;
         while self.warmed.is_none() {
@@ -41,7 +47,7 @@ impl Executors {
                 Err(e) if failed + 1 >= STARTS_MAX => return Err(e),
                 Err(e) => {
                     failed += 1;
-                    tracing::warn!("{e}");
+                    tracing::warn!("the executor does not start: {e}");
                     sleep(START_PAUSE).await;
                 }
             }
@@ -58,6 +64,11 @@ impl Executors {
         {
             self.warmed = None;
         }
+    }
+
+    /// Lets go of all of them.
+    pub(crate) fn drop_all(&mut self) {
+        (self.warmed, self.own) = (None, None);
     }
 
     /// Lets go of the executor that ran this code, which has died or is to.
@@ -79,27 +90,29 @@ impl Executors {
         sleep(START_PAUSE).await;
     }
 
-    /// The executor that runs the job's code, ready.
+    /// The executor that runs the job's code, ready. If this is cut short, [`Executors::drop_all`] must follow.
     pub(crate) async fn executor_for(&mut self, assignment: &Assignment) -> Result<&mut Executor, Failure> {
         let job = assignment.job;
         if let Some(other) = self.forked_for.filter(|other| *other != job) {
             self.leave(other).await;
         }
         if let CodeRef::Python { .. } = assignment.code {
+            self.own = None;
             if let Err(e) = self.warm_up().await {
-                return Err(bad_code(&self.shared, assignment, e.to_string()));
+                return Err(not_started(&self.shared, assignment, e));
             }
             self.forked_for = Some(job);
-            let advice = "this worker has no Python: start it with --python";
-            return self.warmed.as_mut().ok_or_else(|| bad_code(&self.shared, assignment, advice.to_owned()));
+            let no_python = || NotStarted {
+                what: FailureKind::BadCode,
+                why: "this worker has no Python: start it with --python".to_owned(),
+            };
+            return self.warmed.as_mut().ok_or_else(|| not_started(&self.shared, assignment, no_python()));
         }
-        if self.own.as_ref().is_none_or(|(of, _)| *of != job) {
-            self.own = Some((job, self.start_own(assignment).await?));
-        }
-        match &mut self.own {
-            Some((_, executor)) => Ok(executor),
-            None => Err(bad_code(&self.shared, assignment, "it did not start".to_owned())),
-        }
+        let own = match self.own.take() {
+            Some((of, executor)) if of == job => executor,
+            _ => self.start_own(assignment).await?,
+        };
+        Ok(&mut self.own.insert((job, own)).1)
     }
 
     async fn start_own(&self, assignment: &Assignment) -> Result<Executor, Failure> {
@@ -117,15 +130,13 @@ impl Executors {
             _ => options.commands.clone(),
         };
         let started = Executor::start(options, &command).await;
-        started.map_err(|e| bad_code(&self.shared, assignment, e.to_string()))
+        started.map_err(|e| not_started(&self.shared, assignment, e))
     }
 }
 
-fn bad_code(shared: &Shared, assignment: &Assignment, why: String) -> Failure {
-    Failure {
-        message: format!("the job's code can't be run: {why}"),
-        ..obituary(shared, assignment, FailureKind::BadCode)
-    }
+fn not_started(shared: &Shared, assignment: &Assignment, not: NotStarted) -> Failure {
+    let message = format!("the job's code can't be run: {not}");
+    Failure { message, ..obituary(shared, assignment, not.what) }
 }
 
 /// Ends the fork of a warmed process, which stays.

@@ -67,13 +67,8 @@ pub enum WorkerError {
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// The warmed process does not start.
-    #[error("the executor does not start: {command}: {why}; is mapreduce installed for that Python?")]
-    Executor {
-        /// What was run.
-        command: String,
-        /// What happened.
-        why: String,
-    },
+    #[error("the executor does not start: {0}; is mapreduce installed for that Python?")]
+    Executor(String),
     /// The system refuses something basic.
     #[error("{what}: {source}")]
     System {

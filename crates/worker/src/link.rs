@@ -23,7 +23,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Request, Status, Streaming, transport::Endpoint};
 
 use crate::{
-    agent::{Assignment, Event},
+    agent::{Assignment, Event, Place},
     shell::Input,
 };
 
@@ -100,10 +100,14 @@ fn to_event(master: &Incarnation, message: MasterMessage) -> Result<Option<Event
     Ok(Some(match message {
         FromMaster::Work(work) if work.available => Event::Invited(master),
         FromMaster::Work(_) => return Ok(None),
-        FromMaster::Decline(decline) => Event::Declined(master, decline.slot as usize),
+        FromMaster::Decline(decline) => {
+            let place = if decline.ahead { Place::Ahead } else { Place::Now };
+            Event::Declined(master, decline.slot as usize, place)
+        }
         FromMaster::Assign(assign) => Event::Assigned(master, assign.slot as usize, to_assignment(&assign)?),
         FromMaster::Query(query) => Event::Queried(master, parse(&query.job)?, Epoch(query.epoch)),
         FromMaster::Ended(ended) => Event::JobEnded(parse(&ended.job)?),
+        FromMaster::Recall(recall) => Event::Recalled(to_attempts(&recall.attempts)?, parse(&recall.job)?),
         FromMaster::Stop(stop) => Event::StopWanted(to_attempts(&stop.attempts)?, parse(&stop.job)?),
     }))
 }
@@ -124,6 +128,7 @@ fn to_assignment(assign: &Assign) -> Result<Assignment, Status> {
         task: parse(&assign.task)?,
         attempt: parse(&assign.attempt)?,
         timeout_ms: (assign.timeout_ms > 0).then_some(assign.timeout_ms),
+        more: assign.more,
     })
 }
 

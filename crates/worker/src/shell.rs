@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{
     WorkerError, WorkerOptions,
-    agent::{Action, Agent, Event, Outcome},
+    agent::{Action, Agent, Event, Outcome, Place},
     link::{self, Introduction, Link},
     slot::{Command, Shared, Slot},
 };
@@ -195,7 +195,10 @@ impl Shell {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::Offer(master, slot) => self.say(&master, ToMaster::Offer(Offer { slot: slot as u32 })),
+            Action::Offer(master, slot, place) => {
+                let offer = Offer { slot: slot as u32, ahead: place == Place::Ahead };
+                self.say(&master, ToMaster::Offer(offer));
+            }
             Action::Answer(master, job, epoch, attempts) => {
                 let attempts = attempts
                     .iter()
@@ -240,6 +243,7 @@ fn to_wire(outcome: Outcome) -> (i32, Vec<u8>) {
         Outcome::Failed(failure) => (control::Outcome::Failed, failure),
         Outcome::Stopped => (control::Outcome::Stopped, Vec::new()),
         Outcome::Refused => (control::Outcome::Refused, Vec::new()),
+        Outcome::Returned => (control::Outcome::Returned, Vec::new()),
     };
     (outcome.into(), failure)
 }

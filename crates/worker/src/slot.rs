@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use crate::{
-    WorkerOptions,
+    WorkerError, WorkerOptions,
     agent::{Assignment, Event, Outcome},
     executor::Executor,
     executors::Executors,
@@ -51,6 +51,8 @@ pub(crate) struct Slot {
     shared: Arc<Shared>,
     commands: UnboundedReceiver<Command>,
     executors: Executors,
+    /// Jobs that have ended while an attempt ran.
+    ended: Vec<JobId>,
     /// Attempts in a row that ended because the disk or the store did not do its part.
     in_trouble: u32,
 }
@@ -61,16 +63,27 @@ struct Ending;
 impl Slot {
     pub(crate) fn new(index: usize, shared: Arc<Shared>, commands: UnboundedReceiver<Command>) -> Slot {
         let executors = Executors::new(shared.clone());
-        Slot { index, shared, commands, executors, in_trouble: 0 }
+        Slot { index, shared, commands, executors, ended: Vec::new(), in_trouble: 0 }
     }
 
     /// Serves until the worker drops the other end of `commands`. A slot in trouble takes no task for a while, since
     /// the next one would fail the same way, on a full disk for instance; others may fare better.
     pub(crate) async fn serve(mut self) {
+        let mut was_ready = false;
         loop {
             sleep(trouble_pause(self.in_trouble)).await;
-            if let Err(e) = self.executors.warm_up().await {
-                return self.send(Input::Fatal(e));
+            for job in std::mem::take(&mut self.ended) {
+                self.executors.leave(job).await;
+            }
+            match self.executors.warm_up().await {
+                Ok(()) => was_ready = true,
+                // The machine is short of something. At the start, something is wrong with the worker.
+                Err(e) if was_ready => {
+                    tracing::warn!("the executor does not start: {e}");
+                    self.in_trouble = self.in_trouble.saturating_add(1);
+                    continue;
+                }
+                Err(e) => return self.send(Input::Fatal(WorkerError::Executor(e.to_string()))),
             }
             self.send(Input::Agent(Event::SlotReady(self.index)));
             let Ok(assignment) = self.next_assignment().await else { return };
@@ -105,13 +118,21 @@ impl Slot {
 
     async fn attempt(&mut self, assignment: &Assignment) -> Result<Outcome, Ending> {
         let worker = self.shared.worker.clone();
-        let executor = match self.executors.executor_for(assignment).await {
-            Ok(executor) => executor,
-            Err(failure) => return Ok(self.record(assignment, failure).await),
+        let started = tokio::select! {
+            started = self.executors.executor_for(assignment) => Some(started),
+            killed = killed(&mut self.commands, &mut self.ended) => { killed?; None }
+        };
+        let executor = match started {
+            Some(Ok(executor)) => executor,
+            Some(Err(failure)) => return Ok(self.record(assignment, failure).await),
+            None => {
+                self.executors.drop_all();
+                return Ok(Outcome::Stopped);
+            }
         };
         let ended = tokio::select! {
             answer = attempt(executor, assignment, &worker) => answer,
-            killed = killed(&mut self.commands) => { killed?; Err(None) }
+            killed = killed(&mut self.commands, &mut self.ended) => { killed?; Err(None) }
         };
         Ok(match ended {
             Ok(outcome) => self.settle(assignment, outcome).await,
@@ -181,13 +202,14 @@ fn trouble_pause(in_trouble: u32) -> Duration {
     }
 }
 
-/// Returns when a kill is asked for.
-async fn killed(commands: &mut UnboundedReceiver<Command>) -> Result<(), Ending> {
+/// Returns when a kill is asked for; meanwhile keeps what can only be done afterwards.
+async fn killed(commands: &mut UnboundedReceiver<Command>, ended: &mut Vec<JobId>) -> Result<(), Ending> {
     loop {
         match commands.recv().await.ok_or(Ending)? {
             Command::Kill => return Ok(()),
+            Command::Leave(job) => ended.push(job),
             // For an idle slot, which this is not.
-            Command::Leave(_) | Command::Run(_) => {}
+            Command::Run(_) => {}
         }
     }
 }

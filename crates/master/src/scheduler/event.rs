@@ -27,12 +27,14 @@ pub enum Event {
         /// All of them.
         workers: Vec<Incarnation>,
     },
-    /// A worker has a free slot for this master.
+    /// A worker has a place for this master.
     Offered {
         /// Whose.
         worker: Incarnation,
-        /// Which.
+        /// In which slot.
         slot: u32,
+        /// Behind the attempt that runs there, instead of the slot itself.
+        ahead: bool,
     },
     /// A worker's answer to [`Action::Query`].
     Answered {
@@ -137,6 +139,8 @@ pub enum Outcome {
     Stopped,
     /// It never started.
     Refused,
+    /// It never started, and can be launched elsewhere at once.
+    Returned,
 }
 
 /// What storage holds of a job, read after the workers have answered.
@@ -179,14 +183,16 @@ pub enum Action {
         /// Whom.
         worker: Incarnation,
     },
-    /// Nothing for the offered slot.
+    /// Nothing for the offered place.
     Decline {
         /// Whose.
         worker: Incarnation,
         /// Which.
         slot: u32,
+        /// As it was offered.
+        ahead: bool,
     },
-    /// Put the launch into the history, then assign the attempt to the slot.
+    /// Put the launch into the history, then assign the attempt to the offered place.
     Launch {
         /// Whose.
         worker: Incarnation,
@@ -204,6 +210,8 @@ pub enum Action {
         code: CodeRef,
         /// Longest time it may take.
         timeout_ms: Option<u64>,
+        /// Whether the place behind it is welcome, too.
+        more: bool,
         /// When it was decided.
         at_ms: u64,
     },
@@ -226,6 +234,15 @@ pub enum Action {
     /// Stop attempts on a worker.
     Stop {
         /// Whom to tell.
+        worker: Incarnation,
+        /// The job.
+        job: JobId,
+        /// Which attempts.
+        attempts: Vec<(TaskId, AttemptId)>,
+    },
+    /// Ask for those attempts back that have not begun.
+    Recall {
+        /// Whom to ask.
         worker: Incarnation,
         /// The job.
         job: JobId,

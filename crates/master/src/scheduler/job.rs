@@ -60,6 +60,8 @@ pub(super) struct JobState {
     n_uncommitted: usize,
     /// What runs where.
     running: BTreeMap<Incarnation, BTreeSet<Answer>>,
+    /// Those of them that may not have begun, since something ran before them in their slot.
+    ahead: BTreeMap<Incarnation, BTreeSet<Answer>>,
     /// Attempts whose worker was lost and whose marker is being read.
     doubtful: Vec<Answer>,
     /// What came in while storage was being read.
@@ -81,6 +83,7 @@ impl JobState {
             waiting: BTreeSet::new(),
             n_uncommitted: 0,
             running: BTreeMap::new(),
+            ahead: BTreeMap::new(),
             doubtful: Vec::new(),
             early_reports: Vec::new(),
             lost_early: Vec::new(),
@@ -108,10 +111,20 @@ impl JobState {
         matches!(self.step, Step::Running(_)) && !self.waiting.is_empty()
     }
 
-    /// Whether `worker` may have one of the job's tasks: there is one, and the cap on workers allows it.
+    /// Whether more tasks wait than `n`.
+    pub(super) fn has_more_than(&self, n: usize) -> bool {
+        self.waiting.len() > n
+    }
+
+    /// Whether `worker` may have one of the job's tasks: there is one, and it may have it.
     pub(super) fn wants(&self, worker: &Incarnation) -> bool {
+        self.has_waiting() && self.may_have(worker)
+    }
+
+    /// Whether the cap on workers allows this one.
+    pub(super) fn may_have(&self, worker: &Incarnation) -> bool {
         let cap = self.settings.requested_n_workers.map_or(usize::MAX, |n| n as usize);
-        self.has_waiting() && (self.running.contains_key(worker) || self.running.len() < cap)
+        self.running.contains_key(worker) || self.running.len() < cap
     }
 
     // ---- taking over
@@ -215,6 +228,7 @@ impl JobState {
                 if let Some(state) = self.task(task) {
                     state.n_running += 1;
                 }
+                self.ahead.entry(worker.clone()).or_default().insert((task, attempt));
                 let (worker, at_ms) = (worker.clone(), out.now_ms);
                 let event = HistoryEvent::Adopted { task, attempt, worker, at_ms };
                 out.push(Action::Record { job: self.job, event });
@@ -227,8 +241,15 @@ impl JobState {
 
     // ---- running
 
-    /// Launches the next waiting task in `slot`; the caller has asked [`JobState::wants`].
-    pub(super) fn launch(&mut self, worker: Incarnation, slot: u32, out: &mut Actions) {
+    /// Launches the next waiting task in `slot`, or ahead in it; the caller has asked [`JobState::wants`].
+    pub(super) fn launch(
+        &mut self,
+        worker: Incarnation,
+        slot: u32,
+        ahead: bool,
+        n_slots: usize,
+        out: &mut Actions,
+    ) {
         let Some(code) = self.code.clone() else { return };
         let (Step::Running(stage), Some(index)) = (self.step, self.waiting.pop_first()) else { return };
         let task = TaskId { stage, index };
@@ -238,6 +259,9 @@ impl JobState {
         let number = state.n_launched;
         let attempt = AttemptId { epoch: self.epoch, number };
         self.running.entry(worker.clone()).or_default().insert((task, attempt));
+        if ahead {
+            self.ahead.entry(worker.clone()).or_default().insert((task, attempt));
+        }
         out.push(Action::Launch {
             worker,
             slot,
@@ -247,8 +271,17 @@ impl JobState {
             attempt,
             code,
             timeout_ms: self.settings.task_timeout_ms,
+            more: self.has_more_than(n_slots),
             at_ms: out.now_ms,
         });
+    }
+
+    /// A slot is free and no task waits: what has not begun where it was launched could begin there.
+    pub(super) fn recall(&mut self, out: &mut Actions) {
+        for (worker, attempts) in std::mem::take(&mut self.ahead) {
+            let attempts = attempts.into_iter().collect();
+            out.push(Action::Recall { worker, job: self.job, attempts });
+        }
     }
 
     pub(super) fn reported(
@@ -270,7 +303,7 @@ impl JobState {
             Outcome::Committed => AttemptEnd::Committed,
             Outcome::Superseded => AttemptEnd::Superseded,
             Outcome::Failed(_) => AttemptEnd::Failed,
-            Outcome::Stopped | Outcome::Refused => AttemptEnd::Stopped,
+            Outcome::Stopped | Outcome::Refused | Outcome::Returned => AttemptEnd::Stopped,
         };
         out.record_end(self.job, task, attempt, end);
         if self.step != Step::Running(task.stage) || self.task(task).is_none_or(|t| t.winner.is_some()) {
@@ -282,12 +315,14 @@ impl JobState {
             Outcome::Superseded | Outcome::Stopped => self.read_marker(task, out),
             Outcome::Failed(failure) => self.fail(task, *failure, out),
             Outcome::Refused => self.pause(task, out),
+            Outcome::Returned => self.requeue(task.index as usize),
         }
     }
 
     /// A worker is gone, and what it ran with it; the tasks may be committed all the same.
     pub(super) fn lose(&mut self, worker: &Incarnation, out: &mut Actions) {
         self.awaited.remove(worker);
+        self.ahead.remove(worker);
         match self.step {
             // Storage has not been read yet: what the worker committed will be seen.
             Step::Awaiting => {
@@ -437,6 +472,7 @@ impl JobState {
         }
         self.step = Step::Ending;
         self.waiting.clear();
+        self.ahead.clear();
         for (worker, attempts) in std::mem::take(&mut self.running) {
             for &(task, attempt) in &attempts {
                 out.record_end(self.job, task, attempt, AttemptEnd::Stopped);
@@ -466,6 +502,9 @@ impl JobState {
         let known = attempts.remove(&(task, attempt));
         if attempts.is_empty() {
             self.running.remove(worker);
+            self.ahead.remove(worker);
+        } else if let Some(ahead) = self.ahead.get_mut(worker) {
+            ahead.remove(&(task, attempt));
         }
         if known && let Some(state) = self.task(task) {
             state.n_running = state.n_running.saturating_sub(1);

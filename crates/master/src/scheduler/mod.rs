@@ -45,7 +45,7 @@ impl Scheduler {
             Event::Attached { worker, n_slots } => self.attach(worker, n_slots, out),
             Event::Detached { worker } => self.detach(&worker, out),
             Event::Registered { workers } => self.set_registered(workers, out),
-            Event::Offered { worker, slot } => self.answer_offer(worker, slot, out),
+            Event::Offered { worker, slot, ahead } => self.answer_offer(worker, slot, ahead, out),
             Event::Answered { worker, job, epoch, attempts } => {
                 self.at_epoch(job, epoch, |state| state.answered(&worker, &attempts, out));
             }
@@ -130,19 +130,25 @@ impl Scheduler {
     }
 
     /// The offered slot goes to the job that the fewest workers serve; among equals to the one this worker
-    /// served last, whose executor is warm.
-    fn answer_offer(&mut self, worker: Incarnation, slot: u32, out: &mut Actions) {
+    /// served last, whose executor is warm. A place ahead is taken only if that job has many more tasks than there are
+    /// slots: they are not missed where a slot becomes free. A slot that would stay free gets what waits elsewhere.
+    fn answer_offer(&mut self, worker: Incarnation, slot: u32, ahead: bool, out: &mut Actions) {
+        let n_slots = self.pool.n_slots();
         let last = self.pool.last_job(&worker);
         let eligible = self.jobs.values_mut().filter(|state| state.wants(&worker));
         let chosen = eligible.min_by_key(|state| (state.n_running(), Some(state.job()) != last, state.job()));
         match chosen {
-            Some(state) => {
+            Some(state) if !ahead || state.has_more_than(n_slots) => {
                 self.pool.set_last_job(&worker, state.job());
-                state.launch(worker, slot, out);
+                state.launch(worker, slot, ahead, n_slots, out);
             }
-            None => {
+            _ if ahead => out.push(Action::Decline { worker, slot, ahead }),
+            _ => {
+                for state in self.jobs.values_mut().filter(|state| state.may_have(&worker)) {
+                    state.recall(out);
+                }
                 self.pool.set_invited(&worker, false);
-                out.push(Action::Decline { worker, slot });
+                out.push(Action::Decline { worker, slot, ahead });
             }
         }
     }

@@ -14,18 +14,24 @@ pub(super) struct Pool {
 struct Worker {
     /// Knows that offers are welcome.
     invited: bool,
+    n_slots: u32,
     last_job: Option<JobId>,
 }
 
 impl Pool {
     pub(super) fn attach(&mut self, worker: Incarnation, n_slots: u32) {
         // A worker without slots is never invited.
-        self.attached.insert(worker, Worker { invited: n_slots == 0, last_job: None });
+        self.attached.insert(worker, Worker { invited: n_slots == 0, n_slots, last_job: None });
     }
 
     /// Whether it was attached.
     pub(super) fn detach(&mut self, worker: &Incarnation) -> bool {
         self.attached.remove(worker).is_some()
+    }
+
+    /// Of all attached workers.
+    pub(super) fn n_slots(&self) -> usize {
+        self.attached.values().map(|worker| worker.n_slots as usize).sum()
     }
 
     pub(super) fn set_registered(&mut self, workers: Vec<Incarnation>) {

@@ -87,7 +87,11 @@ impl World {
     }
 
     fn offer(&mut self, n: u64) -> Option<(TaskId, AttemptId)> {
-        self.tell(Event::Offered { worker: worker(n), slot: 0 });
+        self.offer_place(n, false)
+    }
+
+    fn offer_place(&mut self, n: u64, ahead: bool) -> Option<(TaskId, AttemptId)> {
+        self.tell(Event::Offered { worker: worker(n), slot: 0, ahead });
         self.asked.iter().find_map(|action| match action {
             Action::Launch { task, attempt, .. } => Some((*task, *attempt)),
             _ => None,
@@ -323,7 +327,7 @@ fn two_jobs_share_the_workers() {
     world.tell(Event::Loaded { job: JobId(2), epoch: EPOCH, loaded: loaded(10, 1) });
     let mut jobs = Vec::new();
     for n in 1..=4 {
-        world.tell(Event::Offered { worker: worker(n), slot: 0 });
+        world.tell(Event::Offered { worker: worker(n), slot: 0, ahead: false });
         jobs.extend(world.asked.iter().filter_map(|action| match action {
             Action::Launch { job, .. } => Some(job.0),
             _ => None,
@@ -380,4 +384,76 @@ fn what_an_earlier_epoch_asked_for_is_ignored() {
     let winner = Some(AttemptId { epoch: Epoch(0), number: 1 });
     world.tell(Event::MarkerRead { job: JOB, epoch: Epoch(0), task, winner });
     assert!(!world.seals(Stage::Map));
+}
+
+/// Of each launch, whether it said that the place behind it is welcome.
+fn launched(asked: &[Action]) -> Vec<bool> {
+    let more = asked.iter().filter_map(|action| match action {
+        Action::Launch { more, .. } => Some(*more),
+        _ => None,
+    });
+    more.collect()
+}
+
+#[test]
+fn places_ahead_are_taken_while_more_tasks_wait_than_there_are_slots() {
+    let mut world = World::with_job(2, loaded(5, 1));
+    world.offer(1).unwrap();
+    assert_eq!(launched(&world.asked), [true], "four wait for two slots");
+    world.offer(2).unwrap();
+    assert_eq!(launched(&world.asked), [true]);
+    world.offer_place(1, true).unwrap();
+    assert_eq!(launched(&world.asked), [false], "two wait, for the slot that is free first");
+    assert_eq!(world.offer_place(2, true), None);
+    assert_eq!(world.asked, [Action::Decline { worker: worker(2), slot: 0, ahead: true }]);
+}
+
+#[test]
+fn a_free_slot_gets_back_what_waits_elsewhere() {
+    let mut world = World::with_job(2, loaded(5, 1));
+    let runs = world.offer(1).unwrap();
+    let waits = world.offer_place(1, true).unwrap();
+    for _ in 0..3 {
+        let attempt = world.offer(2).unwrap();
+        world.report(attempt, Outcome::Committed);
+    }
+    assert_eq!(world.offer(2), None);
+    let recall = Action::Recall { worker: worker(1), job: JOB, attempts: vec![waits] };
+    assert!(world.asked.contains(&recall), "{:?}", world.asked);
+    assert_eq!(world.offer(2), None);
+    assert!(!world.asked_for(|action| matches!(action, Action::Recall { .. })), "once is enough");
+
+    world.report(waits, Outcome::Returned);
+    assert!(world.asked.contains(&Action::Invite { worker: worker(2) }), "{:?}", world.asked);
+    let again = world.offer(2).unwrap();
+    assert_eq!((again.0, again.1.number), (waits.0, 2));
+    world.report(again, Outcome::Committed);
+    world.report(runs, Outcome::Committed);
+    assert!(world.seals(Stage::Map));
+}
+
+#[test]
+fn a_small_job_is_not_kept_out_by_places_ahead() {
+    let mut world = World::with_job(1, loaded(9, 1));
+    world.offer(1).unwrap();
+    let small = JobId(2);
+    world.tell(Event::Taken { job: small, epoch: EPOCH, is_new: true });
+    world.tell(Event::Loaded { job: small, epoch: EPOCH, loaded: loaded(1, 1) });
+    assert_eq!(world.offer_place(1, true), None, "the slot becomes free for it");
+    world.offer(1);
+    let launched = |action: &Action| matches!(action, Action::Launch { job, .. } if *job == small);
+    assert!(world.asked_for(launched), "{:?}", world.asked);
+}
+
+#[test]
+fn what_a_new_owner_adopts_may_wait_ahead() {
+    let mut world = World::default();
+    world.tell(Event::Attached { worker: worker(1), n_slots: 1 });
+    world.tell(Event::Taken { job: JOB, epoch: Epoch(2), is_new: false });
+    let attempts = vec![(map(0), AttemptId { epoch: EPOCH, number: 1 })];
+    world.tell(Event::Answered { worker: worker(1), job: JOB, epoch: Epoch(2), attempts: attempts.clone() });
+    world.tell(Event::Loaded { job: JOB, epoch: Epoch(2), loaded: loaded(1, 1) });
+    world.tell(Event::Attached { worker: worker(2), n_slots: 1 });
+    assert_eq!(world.offer(2), None);
+    assert!(world.asked.contains(&Action::Recall { worker: worker(1), job: JOB, attempts }));
 }

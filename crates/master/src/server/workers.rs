@@ -11,7 +11,7 @@ use std::{
 use mapreduce_core::{Epoch, Failure, Incarnation, Persisted, Role};
 use mapreduce_rpc::{
     control::{
-        self, Hello, MasterMessage, Report, Running, WorkerMessage, worker_message::Message,
+        self, Hello, MasterMessage, Offer, Report, Running, WorkerMessage, worker_message::Message,
         workers_server::Workers,
     },
     parse,
@@ -95,7 +95,7 @@ fn to_event(worker: &Incarnation, message: Message) -> Result<Event, Status> {
     let worker = worker.clone();
     Ok(match message {
         Message::Hello(_) => return Err(Status::invalid_argument("a second Hello")),
-        Message::Offer(offer) => Event::Offered { worker, slot: offer.slot },
+        Message::Offer(Offer { slot, ahead }) => Event::Offered { worker, slot, ahead },
         Message::Running(Running { job, epoch, attempts }) => {
             let attempts = attempts.iter().map(|a| Ok((parse(&a.task)?, parse(&a.attempt)?)));
             let attempts = attempts.collect::<Result<_, mapreduce_rpc::BadField>>()?;
@@ -117,6 +117,7 @@ fn to_outcome(report: &Report) -> Result<Outcome, Status> {
         control::Outcome::Superseded => Ok(Outcome::Superseded),
         control::Outcome::Stopped => Ok(Outcome::Stopped),
         control::Outcome::Refused => Ok(Outcome::Refused),
+        control::Outcome::Returned => Ok(Outcome::Returned),
         control::Outcome::Failed => match Failure::decode(&report.failure) {
             Ok(failure) => Ok(Outcome::Failed(Box::new(failure))),
             Err(e) => Err(Status::invalid_argument(e.to_string())),
