@@ -55,25 +55,42 @@ async fn look(context: &Context, ended: &mut BTreeSet<JobId>) -> Result<(), Reco
     context.tell(Input::Registered(workers.into_iter().map(|member| member.incarnation).collect()));
     let masters = records::members(coordinator, Role::Master).await?;
     let alive: BTreeSet<Incarnation> = masters.into_iter().map(|member| member.incarnation).collect();
+    let mut first_error = Ok(());
     for job in records::job_ids(coordinator).await? {
         if ended.contains(&job) {
             continue;
         }
-        let Some((record, version)) = records::job(coordinator, job).await? else { continue };
-        if record.phase.is_terminal() {
-            ended.insert(job);
-            context.tell(Input::Lost(job));
-        } else if record.owner.as_ref() == Some(&context.me) {
-            if record.cancel {
-                context.tell(Input::Scheduler(Event::CancelWanted { job }));
+        // A job that can't be read or taken keeps nobody from looking after the others.
+        match look_at(context, job, &alive).await {
+            Ok(has_ended) => {
+                if has_ended {
+                    ended.insert(job);
+                }
             }
-        } else if record.owner.as_ref().is_some_and(|owner| alive.contains(owner)) {
-            context.tell(Input::Lost(job));
-        } else {
-            take(context, record, version).await?;
+            Err(e) => first_error = first_error.and(Err(e)),
         }
     }
-    Ok(())
+    first_error
+}
+
+/// Whether the job has ended.
+async fn look_at(context: &Context, job: JobId, alive: &BTreeSet<Incarnation>) -> Result<bool, RecordError> {
+    let Some((record, version)) = records::job(context.coordinator.as_ref(), job).await? else {
+        return Ok(false);
+    };
+    let has_ended = record.phase.is_terminal();
+    if has_ended {
+        context.tell(Input::Lost(job));
+    } else if record.owner.as_ref() == Some(&context.me) {
+        if record.cancel {
+            context.tell(Input::Scheduler(Event::CancelWanted { job }));
+        }
+    } else if record.owner.as_ref().is_some_and(|owner| alive.contains(owner)) {
+        context.tell(Input::Lost(job));
+    } else {
+        take(context, record, version).await?;
+    }
+    Ok(has_ended)
 }
 
 async fn take(context: &Context, record: JobRecord, version: Version) -> Result<(), RecordError> {

@@ -5,7 +5,7 @@ use std::{
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Arc,
-    thread::ScopedJoinHandle,
+    thread::{Builder, ScopedJoinHandle},
 };
 
 use mapreduce_core::JobId;
@@ -67,10 +67,12 @@ pub fn make_job_dirs(url: &str, job: JobId) -> Result<(), StorageError> {
 /// Syncs directories, all at the same time: the disk does that about as fast as one.
 fn sync_all(directories: Vec<PathBuf>) -> io::Result<()> {
     std::thread::scope(|scope| {
-        let sync = |directory: PathBuf| scope.spawn(move || fs::File::open(directory)?.sync_all());
+        let sync = |directory: PathBuf| {
+            Builder::new().spawn_scoped(scope, move || fs::File::open(directory)?.sync_all())
+        };
         let syncs: Vec<_> = directories.into_iter().map(sync).collect();
-        let join = |sync: ScopedJoinHandle<'_, io::Result<()>>| {
-            sync.join().unwrap_or_else(|_| Err(io::Error::other("a sync panicked")))
+        let join = |sync: io::Result<ScopedJoinHandle<'_, io::Result<()>>>| {
+            sync?.join().unwrap_or_else(|_| Err(io::Error::other("a sync panicked")))
         };
         syncs.into_iter().try_for_each(join)
     })

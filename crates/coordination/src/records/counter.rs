@@ -19,7 +19,7 @@ impl Persisted for Counter {
     const VERSION: u32 = 1;
 }
 
-/// How many doubtful writes in a row are overlooked.
+/// How many doubtful writes are overlooked.
 const DOUBTS_MAX: u32 = 5;
 
 /// A job id that was never given before (invariant I1).

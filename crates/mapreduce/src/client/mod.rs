@@ -175,6 +175,8 @@ impl Client {
         loop {
             changes.borrow_and_update();
             let mut answered = false;
+            // What was said before masters died is not why nobody answers now.
+            reason.lock().unwrap_or_else(PoisonError::into_inner).take();
             for master in inner.masters.live().await? {
                 let mut request = Request::new(message.clone());
                 inner.credentials.attach(&mut request);

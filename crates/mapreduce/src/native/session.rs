@@ -7,7 +7,7 @@ use futures::StreamExt;
 use mapreduce_core::{Clock, CodeRef, JobId, JobSpec, Settings, SystemClock};
 use mapreduce_executor::{Resources, TaskError, keys::Pieces, map::sample, reduce::Merge, results};
 use mapreduce_formats::FormatError;
-use mapreduce_storage::{StorageError, Store, make_job_dirs, paths, put_file};
+use mapreduce_storage::{StorageError, Store, delete_job, make_job_dirs, paths, put_file};
 use tokio::runtime::Runtime;
 
 use super::{Combiner, Context, Datum, Input, Job, Mapper, Output, Reducer, code::damaged};
@@ -123,11 +123,17 @@ impl Session {
         let output = output.map(Output::describe).transpose()?;
         self.runtime.block_on(async {
             let job = self.client.reserve().await?;
-            make_job_dirs(&self.urls.storage, job)?;
-            let store = self.client.store();
             let digest = blake3::hash(&code).to_hex().to_string();
-            put_file(store, &paths::code(job, &digest), code.into()).await?;
-            let side_inputs = put_side_inputs(store, job, side_inputs).await?;
+            let side_inputs = match self.upload(job, &digest, code, side_inputs).await {
+                Ok(side_inputs) => side_inputs,
+                Err(e) => {
+                    // A job that is never submitted is none that could be cleared.
+                    if let Err(e) = delete_job(self.client.store(), job).await {
+                        tracing::warn!(%job, "what was uploaded can't be removed: {e}");
+                    }
+                    return Err(e);
+                }
+            };
             let (user, submitted_at_ms) = (self.username.clone(), SystemClock::default().unix_ms());
             let (code, contents) = (code_ref(digest), BTreeMap::new());
             self.client
@@ -156,6 +162,19 @@ impl Session {
                 }),
             }
         })
+    }
+
+    async fn upload(
+        &self,
+        job: JobId,
+        digest: &str,
+        code: Vec<u8>,
+        side_inputs: &BTreeMap<String, Bytes>,
+    ) -> Result<BTreeMap<String, String>, NativeError> {
+        make_job_dirs(&self.urls.storage, job)?;
+        let store = self.client.store();
+        put_file(store, &paths::code(job, digest), code.into()).await?;
+        Ok(put_side_inputs(store, job, side_inputs).await?)
     }
 
     /// The groups of a job's result.
