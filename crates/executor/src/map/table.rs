@@ -208,12 +208,15 @@ mod tests {
         let collide: Vec<Probe> = (0..1_000_000u64)
             .map(|n| Probe { words: [n, n >> 7], length: 16 })
             .filter(|probe| probe.hash() % SLOTS_MIN == 5)
-            .take(300)
+            .take(301)
             .collect();
-        (0..).zip(&collide).for_each(|(group, probe)| table.insert(*probe, 0, group));
-        for (group, probe) in (0..).zip(&collide) {
+        assert_eq!(collide.len(), 301);
+        let (absent, known) = collide.split_last().unwrap();
+        (0..).zip(known).for_each(|(group, probe)| table.insert(*probe, 0, group));
+        for (group, probe) in (0..).zip(known) {
             assert_eq!(table.find(*probe, &[], &[]), Some(group));
         }
+        assert_eq!(table.find(*absent, &[], &[]), None);
     }
 
     #[test]
