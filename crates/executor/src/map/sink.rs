@@ -8,11 +8,12 @@ use super::{
     groups::Groups,
     order::{Order, Place},
     output::Output,
+    partitioner::KeyPartitioner,
     pile::Pile,
     runs,
 };
 use crate::{
-    Resources, TaskError, UserCode, keys,
+    Resources, TaskError, UserCode,
     shuffle::{Append, FileWriter, Run, Spilled, Stored},
 };
 
@@ -26,8 +27,7 @@ const PAIRS_AT_ONCE: usize = 32;
 #[derive(Debug)]
 pub struct MapSink {
     resources: Resources,
-    partitioner: Partitioner,
-    sorts_values: bool,
+    partitioner: KeyPartitioner,
     groups: Groups,
     /// Pairs that came after those in groups.
     pile: Pile,
@@ -40,8 +40,7 @@ impl MapSink {
     pub fn new(resources: &Resources, partitioner: Partitioner) -> Self {
         MapSink {
             resources: resources.clone(),
-            partitioner,
-            sorts_values: false,
+            partitioner: KeyPartitioner { partitioner, sorts_values: false },
             groups: Groups::default(),
             pile: Pile::default(),
             n_values: 0,
@@ -52,14 +51,15 @@ impl MapSink {
     /// The same for a job that wants the values of a key in order, or not. If so, every key is to be followed by its
     /// value, encoded as a key: the keys then are in the order of keys and, of each, of its values. Where the pair goes
     /// depends on the key alone.
-    pub fn sorting_values(self, sorts_values: bool) -> Self {
-        MapSink { sorts_values, ..self }
+    pub fn sorting_values(mut self, sorts_values: bool) -> Self {
+        self.partitioner.sorts_values = sorts_values;
+        self
     }
 
     /// Whether [so](MapSink::sorting_values).
     #[inline]
     pub fn sorts_values(&self) -> bool {
-        self.sorts_values
+        self.partitioner.sorts_values
     }
 
     /// The group of `key`. `put_hint` is asked when the key is new. Valid until the sink is spilled.
@@ -69,12 +69,12 @@ impl MapSink {
         key: &[u8],
         put_hint: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<GroupId, E> {
-        self.groups.group(key, put_hint, |key| self.partitioner.partition(key_part(key, self.sorts_values)))
+        self.groups.group(key, put_hint, |key| self.partitioner.partition(key))
     }
 
     /// Looks up the [groups](KeyBatch::groups) of all these keys, which have no hints.
     pub fn group_all(&mut self, keys: &mut KeyBatch) {
-        self.groups.group_all(keys, |key| self.partitioner.partition(key_part(key, self.sorts_values)));
+        self.groups.group_all(keys, |key| self.partitioner.partition(key));
     }
 
     /// Puts a group that has just been made into another partition than its key's; one there is not is the last.
@@ -93,7 +93,7 @@ impl MapSink {
     /// up.
     #[inline]
     pub fn wants_pile(&self) -> bool {
-        self.sorts_values
+        self.sorts_values()
             || self.groups.len() >= GROUPS_BEFORE_PILE && 2 * self.groups.len() > self.groups.n_looked_up()
     }
 
@@ -108,8 +108,7 @@ impl MapSink {
     ) -> Result<(), E> {
         self.n_values += n;
         let last = self.n_partitions() - 1;
-        let by_key = || self.partitioner.partition(key_part(key, self.sorts_values));
-        let partition = partition.unwrap_or_else(by_key).min(last);
+        let partition = partition.unwrap_or_else(|| self.partitioner.partition(key)).min(last);
         self.pile.push(key, put_hint, (n, encoded), partition)
     }
 
@@ -210,19 +209,11 @@ impl MapSink {
 
     /// How many partitions there are.
     pub fn n_partitions(&self) -> u32 {
-        self.partitioner.n_partitions()
+        self.partitioner.partitioner.n_partitions()
     }
 
     /// What it may use.
     pub fn resources(&self) -> &Resources {
         &self.resources
     }
-}
-
-/// The key without the value that may follow it. What begins with no key is whole: the reduce task tells that it is wrong.
-fn key_part(key: &[u8], sorts_values: bool) -> &[u8] {
-    if !sorts_values {
-        return key;
-    }
-    keys::first_length(key).map_or(key, |length| &key[..length])
 }
