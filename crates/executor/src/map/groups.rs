@@ -66,6 +66,11 @@ impl KeyBatch {
     }
 }
 
+/// With fewer keys than this, all are looked for: the table is in the cache.
+const KEYS_BEFORE_PILE: usize = 16 << 10;
+/// Every so many new keys it is looked how many lookups they took.
+const KEYS_BETWEEN_LOOKS: usize = 4 << 10;
+
 /// Values of one key are set aside when they have taken so many bytes, so that no entry is much longer.
 const CHUNK_BYTES: usize = 64 << 10;
 
@@ -79,7 +84,9 @@ pub(super) struct Groups {
     /// Values of groups that have many.
     set_aside: HashMap<u32, Vec<Values>>,
     value_bytes: usize,
+    /// Lookups since a look was taken at how many found nothing.
     n_looked_up: usize,
+    most_are_new: bool,
 }
 
 #[derive(Debug)]
@@ -153,6 +160,11 @@ impl Groups {
         let (key, hint, end) = (start as u32, hint as u32, self.keys.len() as u32);
         let (count, values) = (0, SmallVec::new());
         self.groups.push(KeyGroup { key, hint, end, partition, count, values });
+        if self.groups.len().is_multiple_of(KEYS_BETWEEN_LOOKS) {
+            let n_looked_up = std::mem::take(&mut self.n_looked_up);
+            self.most_are_new |=
+                self.groups.len() >= KEYS_BEFORE_PILE && n_looked_up < 2 * KEYS_BETWEEN_LOOKS;
+        }
         Ok(GroupId(id))
     }
 
@@ -188,9 +200,11 @@ impl Groups {
         self.groups.len()
     }
 
-    /// Lookups since the last time that all was forgotten.
-    pub(super) fn n_looked_up(&self) -> usize {
-        self.n_looked_up
+    /// Whether more than half of the lookups found nothing, at the end: those before say nothing about those to come.
+    /// Once it is so, it stays so until all is forgotten.
+    #[inline]
+    pub(super) fn most_are_new(&self) -> bool {
+        self.most_are_new
     }
 
     pub(super) fn partition(&self, id: GroupId) -> u32 {
@@ -238,6 +252,6 @@ impl Groups {
         self.groups.clear();
         self.keys.clear();
         self.set_aside.clear();
-        (self.value_bytes, self.n_looked_up) = (0, 0);
+        (self.value_bytes, self.n_looked_up, self.most_are_new) = (0, 0, false);
     }
 }

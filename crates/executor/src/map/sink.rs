@@ -17,8 +17,6 @@ use crate::{
     shuffle::{Append, FileWriter, Run, Spilled, Stored},
 };
 
-/// When so many keys were new, and more than half of those that came, more of them are not looked for.
-const GROUPS_BEFORE_PILE: usize = 16 << 10;
 /// Pairs in the order of keys are all over the memory; so many are fetched at the same time.
 const PAIRS_AT_ONCE: usize = 32;
 
@@ -89,12 +87,10 @@ impl MapSink {
     }
 
     /// Whether pairs should be [piled up](MapSink::pile) from now on: most keys have turned out to be new, or will, since
-    /// values follow them. Values of groups that are known may still be pushed; they count as earlier than what is piled
-    /// up.
+    /// values follow them. Once it is so, it stays so until the sink is spilled.
     #[inline]
     pub fn wants_pile(&self) -> bool {
-        self.sorts_values()
-            || self.groups.len() >= GROUPS_BEFORE_PILE && 2 * self.groups.len() > self.groups.n_looked_up()
+        self.sorts_values() || self.groups.most_are_new()
     }
 
     /// Adds `n` values of `key`, which are encoded as `encoded`, without looking for the key's group. `partition` is
@@ -215,5 +211,56 @@ impl MapSink {
     /// What it may use.
     pub fn resources(&self) -> &Resources {
         &self.resources
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    /// A sink that has been asked for the groups of these keys; and after how many it wanted to pile up.
+    fn grouped(keys: impl Iterator<Item = u64>) -> (MapSink, Option<usize>) {
+        let resources = Resources::open("memory:///", 64 << 20, std::env::temp_dir()).unwrap();
+        let mut sink = MapSink::new(&resources, Partitioner::Hash { n_partitions: 1 });
+        let mut wanted = None;
+        for (n, key) in (1..).zip(keys) {
+            let Ok(_) = sink.group(&key.to_le_bytes(), |_| Ok::<(), Infallible>(()));
+            wanted = wanted.or(sink.wants_pile().then_some(n));
+        }
+        (sink, wanted)
+    }
+
+    /// `n` numbers below `limit`, the same every time.
+    fn random(n: u64, limit: u64) -> impl Iterator<Item = u64> {
+        (0..n).map(move |n| xxhash_rust::xxh3::xxh3_64(&n.to_le_bytes()) % limit)
+    }
+
+    #[test]
+    fn it_wants_to_pile_up_when_most_keys_are_new() {
+        assert_eq!(grouped(0..16_383).1, None);
+        assert_eq!(grouped(0..30_000).1, Some(16_384));
+    }
+
+    /// Most keys were new at the beginning, as they are everywhere.
+    #[test]
+    fn keys_that_have_begun_to_repeat_are_grouped() {
+        let (sink, wanted) = grouped(random(200_000, 25_000));
+        assert_eq!((sink.groups.len() > 24_900, wanted), (true, None));
+    }
+
+    #[test]
+    fn keys_that_no_longer_repeat_are_piled_up() {
+        let keys = (0..1_000_000).map(|n| n % 1000).chain(1000..);
+        assert_eq!(grouped(keys.take(1_030_000)).1, Some(1_000_000 + 15_384));
+    }
+
+    #[test]
+    fn it_groups_again_when_it_has_forgotten_all() {
+        let (mut sink, _) = grouped(0..20_000);
+        assert!(sink.wants_pile());
+        sink.clear();
+        assert!(!sink.wants_pile());
     }
 }
