@@ -22,6 +22,10 @@ const PAIRS_AT_ONCE: usize = 32;
 
 /// Takes the pairs of one map task. It groups them by key as they come, until it sees that most keys are new: then
 /// it is quicker to [pile](MapSink::pile) them up.
+///
+/// The values of a key stay in the order in which they come, for which there is one rule: from the first pair that is piled
+/// up until the sink is spilled, every pair that comes is piled up, also one whose group is known. Groups go out before the
+/// pile, so only values that came earlier, and have waited outside of the sink, may still be pushed to them.
 #[derive(Debug)]
 pub struct MapSink {
     resources: Resources,
@@ -60,18 +64,21 @@ impl MapSink {
         self.partitioner.sorts_values
     }
 
-    /// The group of `key`. `put_hint` is asked when the key is new. Valid until the sink is spilled.
+    /// The group of `key`. `put_hint` is asked when the key is new. Valid until the sink is spilled. Not to be asked for
+    /// when pairs have been piled up.
     #[inline]
     pub fn group<E>(
         &mut self,
         key: &[u8],
         put_hint: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<GroupId, E> {
+        debug_assert_eq!(self.pile.len(), 0, "a value would overtake the piled ones");
         self.groups.group(key, put_hint, |key| self.partitioner.partition(key))
     }
 
-    /// Looks up the [groups](KeyBatch::groups) of all these keys, which have no hints.
+    /// Looks up the [groups](KeyBatch::groups) of all these keys, which have no hints; otherwise as [MapSink::group].
     pub fn group_all(&mut self, keys: &mut KeyBatch) {
+        debug_assert_eq!(self.pile.len(), 0, "a value would overtake the piled ones");
         self.groups.group_all(keys, |key| self.partitioner.partition(key));
     }
 

@@ -130,9 +130,12 @@ impl<'a, 'py> Mapper<'a, 'py> {
         value: &Bound<'py, PyAny>,
         sink: &mut MapSink,
     ) -> Result<(), UserFailure> {
+        // Also if its group is known: an equal key may be in the pile already, with an earlier value.
+        if sink.wants_pile() {
+            return self.pile(key, value, sink);
+        }
         let group = match self.recent.get(key) {
             Some(group) => group,
-            None if sink.wants_pile() => return self.pile(key, value, sink),
             None => self.look_up(key, sink)?,
         };
         let pending = &mut self.pending[group.index()];
