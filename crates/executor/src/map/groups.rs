@@ -72,7 +72,7 @@ const KEYS_BEFORE_PILE: usize = 16 << 10;
 const KEYS_BETWEEN_LOOKS: usize = 4 << 10;
 
 /// Values of one key are set aside when they have taken so many bytes, so that no entry is much longer.
-const CHUNK_BYTES: usize = 64 << 10;
+pub(super) const CHUNK_BYTES: usize = 64 << 10;
 
 /// Keys with their values.
 #[derive(Debug, Default)]
