@@ -1,6 +1,6 @@
 //! Pairs in memory, grouped by their keys as they come.
 
-use std::{collections::HashMap, ops::Range};
+use std::collections::HashMap;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -23,7 +23,7 @@ impl GroupId {
 #[derive(Debug, Default)]
 pub struct KeyBatch {
     bytes: Vec<u8>,
-    ends: Vec<u32>,
+    ends: Vec<usize>,
     probes: Vec<Probe>,
     groups: Vec<GroupId>,
 }
@@ -33,13 +33,18 @@ impl KeyBatch {
     #[inline]
     pub fn push(&mut self, put: impl FnOnce(&mut Vec<u8>)) {
         put(&mut self.bytes);
-        // A batch is a few keys, and no key has a gigabyte.
-        self.ends.push(self.bytes.len() as u32);
+        self.ends.push(self.bytes.len());
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
         self.ends.len()
+    }
+
+    /// How long all of them are together.
+    #[inline]
+    pub fn n_bytes(&self) -> usize {
+        self.bytes.len()
     }
 
     /// Whether there are none.
@@ -62,7 +67,7 @@ impl KeyBatch {
     /// The keys, in order.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(&0).chain(&self.ends);
-        starts.zip(&self.ends).map(|(&start, &end)| &self.bytes[start as usize..end as usize])
+        starts.zip(&self.ends).map(|(&start, &end)| &self.bytes[start..end])
     }
 }
 
@@ -91,10 +96,9 @@ pub(super) struct Groups {
 
 #[derive(Debug)]
 struct KeyGroup {
-    /// Where the key starts in `keys`, where the hint starts, and where that ends.
-    key: u32,
-    hint: u32,
-    end: u32,
+    /// Where the key starts in `keys`, and where the hint does, which ends where the next group's key starts.
+    key: usize,
+    hint: usize,
     partition: u32,
     count: u64,
     values: SmallVec<[u8; 16]>,
@@ -122,7 +126,7 @@ impl Groups {
         let KeyBatch { bytes, ends, probes, groups } = batch;
         bytes.extend_from_slice(&[0; SHORT_BYTES]);
         let starts = std::iter::once(&0).chain(ends.iter());
-        let places = starts.zip(ends.iter()).map(|(&start, &end)| (start as usize, (end - start) as usize));
+        let places = starts.zip(ends.iter()).map(|(&start, &end)| (start, end - start));
         probes.clear();
         probes.extend(places.clone().map(|(start, length)| Probe::of_padded(&bytes[start..], length)));
         self.table.touch(probes);
@@ -154,12 +158,11 @@ impl Groups {
             self.keys.truncate(start);
             return Err(error);
         }
-        // A sink is full long before it has four billion groups or four gigabytes of keys.
+        // A sink that is asked now and then is full long before it has four billion groups.
         let id = self.groups.len() as u32;
         self.table.insert(probe, start, id);
-        let (key, hint, end) = (start as u32, hint as u32, self.keys.len() as u32);
         let (count, values) = (0, SmallVec::new());
-        self.groups.push(KeyGroup { key, hint, end, partition, count, values });
+        self.groups.push(KeyGroup { key: start, hint, partition, count, values });
         if self.groups.len().is_multiple_of(KEYS_BETWEEN_LOOKS) {
             let n_looked_up = std::mem::take(&mut self.n_looked_up);
             self.most_are_new |=
@@ -213,16 +216,12 @@ impl Groups {
 
     pub(super) fn key(&self, id: GroupId) -> &[u8] {
         let group = &self.groups[id.index()];
-        self.bytes_at(group.key..group.hint)
+        &self.keys[group.key..group.hint]
     }
 
     pub(super) fn hint(&self, id: GroupId) -> &[u8] {
-        let group = &self.groups[id.index()];
-        self.bytes_at(group.hint..group.end)
-    }
-
-    fn bytes_at(&self, place: Range<u32>) -> &[u8] {
-        &self.keys[place.start as usize..place.end as usize]
+        let end = self.groups.get(id.index() + 1).map_or(self.keys.len(), |next| next.key);
+        &self.keys[self.groups[id.index()].hint..end]
     }
 
     /// The group's values that were set aside; the caller's from now on.
@@ -239,11 +238,6 @@ impl Groups {
     /// What it takes.
     pub(super) fn bytes(&self) -> usize {
         self.value_bytes + self.keys.len() + self.groups.len() * (size_of::<KeyGroup>() + Table::GROUP_BYTES)
-    }
-
-    /// Whether there is hardly room for more, whatever the budget.
-    pub(super) fn is_at_its_end(&self) -> bool {
-        self.keys.len() > u32::MAX as usize / 2
     }
 
     /// Forgets what is in memory.

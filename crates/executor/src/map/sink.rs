@@ -20,6 +20,9 @@ use crate::{
 /// Pairs in the order of keys are all over the memory; so many are fetched at the same time.
 const PAIRS_AT_ONCE: usize = 32;
 
+/// More groups and piled pairs than these are not taken, whatever the budget: their numbers have 32 bits.
+const PLACES_MAX: usize = 1 << 31;
+
 /// Takes the pairs of one map task. It groups them by key as they come, until it sees that most keys are new: then
 /// it is quicker to [pile](MapSink::pile) them up.
 ///
@@ -131,13 +134,13 @@ impl MapSink {
         self.n_values
     }
 
-    /// Whether it has taken its share of the memory. It may take more; but it is better spilled first.
+    /// Whether it has taken its share of the memory. It may take more; but it is better spilled first. To be asked after a
+    /// thousand pairs, and after some ten thousand bytes.
     #[inline]
     pub fn is_full(&self) -> bool {
-        let ordering = (self.groups.len() + self.pile.len()) * Order::BYTES;
-        self.groups.bytes() + self.pile.bytes() + ordering > self.resources.memory_bytes
-            || self.groups.is_at_its_end()
-            || self.pile.is_at_its_end()
+        let n = self.groups.len() + self.pile.len();
+        self.groups.bytes() + self.pile.bytes() + n * Order::BYTES > self.resources.memory_bytes
+            || n > PLACES_MAX
     }
 
     /// Writes all pairs to the local disk, and forgets them and their groups.
