@@ -88,7 +88,10 @@ pub(super) struct Groups {
     keys: Vec<u8>,
     /// Values of groups that have many.
     set_aside: HashMap<u32, Vec<Values>>,
+    /// What values take that are not in their groups.
     value_bytes: usize,
+    /// What table, groups and keys took when all was forgotten: their memory is still here.
+    kept_bytes: usize,
     /// Lookups since a look was taken at how many found nothing.
     n_looked_up: usize,
     most_are_new: bool,
@@ -102,6 +105,13 @@ struct KeyGroup {
     partition: u32,
     count: u64,
     values: SmallVec<[u8; 16]>,
+}
+
+impl KeyGroup {
+    /// What its values take outside of it.
+    fn heap_bytes(&self) -> usize {
+        if self.values.spilled() { self.values.capacity() } else { 0 }
+    }
 }
 
 impl Groups {
@@ -173,26 +183,36 @@ impl Groups {
 
     /// Adds `n` values to a group, which are encoded as `encoded`.
     pub(super) fn push(&mut self, id: GroupId, n: u64, encoded: &[u8]) {
-        self.value_bytes += encoded.len();
         let group = &mut self.groups[id.index()];
-        if group.values.len() + encoded.len() <= CHUNK_BYTES {
+        if group.values.len() + encoded.len() <= group.values.capacity() {
             group.count += n;
             group.values.extend_from_slice(encoded);
-            return;
+        } else {
+            self.push_more(id, n, encoded);
         }
+    }
+
+    /// The same where the group has no room for them.
+    #[cold]
+    fn push_more(&mut self, id: GroupId, n: u64, encoded: &[u8]) {
+        let group = &mut self.groups[id.index()];
         // What is set aside takes no more than it is long: vectors grow to twice that.
-        let aside = self.set_aside.entry(id.0).or_default();
-        if group.count > 0 {
-            let count = std::mem::take(&mut group.count);
-            aside.push(Values { count, bytes: Bytes::copy_from_slice(&group.values) });
+        let mut set_aside = |count, values: &[u8]| {
+            self.value_bytes += values.len();
+            let values = Values { count, bytes: Bytes::copy_from_slice(values) };
+            self.set_aside.entry(id.0).or_default().push(values);
+        };
+        if group.count > 0 && group.values.len() + encoded.len() > CHUNK_BYTES {
+            set_aside(std::mem::take(&mut group.count), &group.values);
             group.values.clear();
         }
-        if encoded.len() >= CHUNK_BYTES {
-            aside.push(Values { count: n, bytes: Bytes::copy_from_slice(encoded) });
-        } else {
-            group.count += n;
-            group.values.extend_from_slice(encoded);
+        if encoded.len() > CHUNK_BYTES {
+            return set_aside(n, encoded);
         }
+        let before = group.heap_bytes();
+        group.count += n;
+        group.values.extend_from_slice(encoded);
+        self.value_bytes += group.heap_bytes() - before;
     }
 
     pub(super) fn set_partition(&mut self, id: GroupId, partition: u32) {
@@ -237,15 +257,52 @@ impl Groups {
 
     /// What it takes.
     pub(super) fn bytes(&self) -> usize {
-        self.value_bytes + self.keys.len() + self.groups.len() * (size_of::<KeyGroup>() + Table::GROUP_BYTES)
+        self.value_bytes + self.used_bytes().max(self.kept_bytes)
     }
 
-    /// Forgets what is in memory.
+    /// What table, groups and keys need.
+    fn used_bytes(&self) -> usize {
+        self.keys.len() + self.groups.len() * (size_of::<KeyGroup>() + Table::GROUP_BYTES)
+    }
+
+    /// Forgets what is in memory, and keeps the memory if it is going to be used again: if it was.
     pub(super) fn clear(&mut self) {
+        self.kept_bytes = still_kept(self.used_bytes(), self.kept_bytes);
+        if self.kept_bytes == 0 {
+            *self = Groups::default();
+            return;
+        }
         self.table.clear();
         self.groups.clear();
         self.keys.clear();
         self.set_aside.clear();
         (self.value_bytes, self.n_looked_up, self.most_are_new) = (0, 0, false);
+    }
+}
+
+/// How many bytes are kept when all is forgotten of which `used` were in use, but `kept` since the last time; 0 if they are
+/// to be given back, since most of them would stay idle. A quarter is not counted: what is kept and what the other half of
+/// the sink takes would else fill the sink before it has taken as much as it had.
+pub(super) fn still_kept(used: usize, kept: usize) -> usize {
+    if used < kept / 2 { 0 } else { (used - used / 4).max(kept) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    #[test]
+    fn what_values_take_counts_and_not_how_long_they_are() {
+        let mut groups = Groups::default();
+        let Ok(id) = groups.group(b"key", |_| Ok::<(), Infallible>(()), |_| 0);
+        (0..16).for_each(|_| groups.push(id, 1, b"x"));
+        assert_eq!(groups.value_bytes, 0, "they are in the group");
+        (16..40_000).for_each(|_| groups.push(id, 1, b"x"));
+        assert_eq!(groups.value_bytes, CHUNK_BYTES);
+        groups.push(id, 1, &[b'y'; 2 * CHUNK_BYTES]);
+        assert_eq!(groups.value_bytes, CHUNK_BYTES + 40_000 + 2 * CHUNK_BYTES);
+        assert_eq!((groups.take_aside(id).len(), groups.last_values(id)), (2, (0, b"".as_slice())));
     }
 }

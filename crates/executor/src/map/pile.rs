@@ -3,6 +3,7 @@
 
 use std::hint::black_box;
 
+use super::groups::still_kept;
 use crate::{shuffle::EntryRef, varint};
 
 const PARTITION_BYTES: usize = size_of::<u32>();
@@ -13,6 +14,8 @@ pub(super) struct Pile {
     entries: Vec<u8>,
     /// Where each begins.
     places: Vec<usize>,
+    /// What they took when all was forgotten: their memory is still here.
+    kept_bytes: usize,
     /// The hint of the pair that is being added.
     hint: Vec<u8>,
 }
@@ -65,11 +68,20 @@ impl Pile {
 
     /// What it takes.
     pub(super) fn bytes(&self) -> usize {
+        self.used_bytes().max(self.kept_bytes)
+    }
+
+    fn used_bytes(&self) -> usize {
         self.entries.len() + size_of_val(self.places.as_slice())
     }
 
-    /// Forgets all pairs, and keeps the memory.
+    /// Forgets all pairs, and keeps the memory if it is going to be used again: if it was.
     pub(super) fn clear(&mut self) {
+        self.kept_bytes = still_kept(self.used_bytes(), self.kept_bytes);
+        if self.kept_bytes == 0 {
+            *self = Pile::default();
+            return;
+        }
         self.entries.clear();
         self.places.clear();
     }

@@ -273,4 +273,31 @@ mod tests {
         sink.clear();
         assert!(!sink.wants_pile());
     }
+
+    /// Piles pairs up until the sink is full, and then has it forget them; tells how many they were.
+    fn pile_until_full(sink: &mut MapSink) -> usize {
+        let n = (0u64..).take_while(|n| {
+            let Ok(()) = sink.pile(&n.to_le_bytes(), |_| Ok::<(), Infallible>(()), (1, b"value"), None);
+            !sink.is_full()
+        });
+        let n = n.count();
+        sink.clear();
+        n
+    }
+
+    /// Groups have filled the memory, and keep it though pairs are piled up from then on; but not for long.
+    #[test]
+    fn memory_that_is_kept_counts_until_it_is_given_back() {
+        let (mut sink, _) = grouped(0..300_000);
+        assert!(2 * sink.groups.bytes() > sink.resources.memory_bytes);
+        sink.clear();
+        let few = pile_until_full(&mut sink);
+        assert_eq!(sink.groups.bytes(), 0);
+        let many = pile_until_full(&mut sink);
+        assert!(3 * few < 2 * many, "{few} {many}");
+        // What the pile keeps does not keep it from being filled again, groups or not.
+        assert_eq!(pile_until_full(&mut sink), many);
+        let Ok(_) = sink.group(b"key", |_| Ok::<(), Infallible>(()));
+        assert!(pile_until_full(&mut sink) > many * 99 / 100);
+    }
 }
