@@ -22,7 +22,7 @@ use mapreduce_core::{
 use mapreduce_executor::{
     Assignment, Executor, Group, Outcome, Records, Resources, SideInputs, TaskError, UserCode, UserFailure,
     keys,
-    map::{GroupId, MapSink},
+    map::{GroupId, MapSink, sample},
     reduce::Merge,
     results,
 };
@@ -412,6 +412,23 @@ fn n_piled(records: &[Vec<u8>], memory_bytes: usize) -> usize {
     world.run(&mut Executor::new(resources, Arc::new(SystemClock::default()), load));
     assert!(world.result() == expected.into_iter().collect::<Vec<_>>());
     n_piled.load(Ordering::Relaxed)
+}
+
+#[test]
+fn a_sample_does_not_depend_on_the_memory_nor_on_piling_up() {
+    let records: Vec<_> = (b'a'..=b'z').rev().flat_map(|first| vec![vec![first, b'x']; 3]).collect();
+    let world = World::split(&records, SplitSize::Exactly(NonZeroU64::MAX), settings(1));
+    let spec = world.runtime.block_on(mapreduce_storage::read(&world.store, &paths::spec(JOB)));
+    let spec: JobSpec = spec.unwrap().unwrap();
+    let expected = Partitioning::Range { boundaries: [b"g", b"n", b"t"].map(|first| key(first)).to_vec() };
+    for memory_bytes in [1, 600, 1 << 20] {
+        for piles_after in [None, Some(0), Some(20)] {
+            let mut code = Words { combines: false, piles_after };
+            let resources = resources(&world.store, memory_bytes);
+            let found = sample(&mut code, (JOB, &spec.inputs, &spec.contents), 4, &resources).unwrap();
+            assert_eq!(found, expected, "{memory_bytes} {piles_after:?}");
+        }
+    }
 }
 
 #[test]

@@ -38,6 +38,8 @@ pub struct MapSink {
     pile: Pile,
     n_values: u64,
     spilled: Vec<Run>,
+    /// The keys of what would have been spilled, if keys are all that is wanted.
+    sample: Option<Vec<Vec<u8>>>,
 }
 
 impl MapSink {
@@ -50,7 +52,23 @@ impl MapSink {
             pile: Pile::default(),
             n_values: 0,
             spilled: Vec::new(),
+            sample: None,
         }
+    }
+
+    /// A sink of which only the [keys](MapSink::into_keys) are wanted.
+    pub(super) fn of_keys(resources: &Resources) -> Self {
+        let sink = MapSink::new(resources, Partitioner::Hash { n_partitions: 1 });
+        MapSink { sample: Some(Vec::new()), ..sink }
+    }
+
+    /// All keys that came, in order, each once: how often a key came, groups don't tell.
+    pub(super) fn into_keys(mut self) -> Vec<Vec<u8>> {
+        let mut keys = self.sample.take().unwrap_or_default();
+        keys.extend(self.keys().map(<[u8]>::to_vec));
+        keys.sort_unstable();
+        keys.dedup();
+        keys
     }
 
     /// The same for a job that wants the values of a key in order, or not. If so, every key is to be followed by its
@@ -123,8 +141,8 @@ impl MapSink {
         (0..self.groups.len() as u32).map(GroupId)
     }
 
-    /// The keys that are in memory, in the order of appearance.
-    pub fn keys(&self) -> impl Iterator<Item = &[u8]> {
+    /// The keys that are in memory.
+    fn keys(&self) -> impl Iterator<Item = &[u8]> {
         let piled = (0..self.pile.len()).map(|n| self.pile.get(n).0.key);
         self.groups().map(|id| self.groups.key(id)).chain(piled)
     }
@@ -146,6 +164,12 @@ impl MapSink {
     /// Writes all pairs to the local disk, and forgets them and their groups.
     pub fn spill(&mut self, code: &mut dyn UserCode) -> Result<(), TaskError> {
         if self.groups.len() + self.pile.len() == 0 {
+            return Ok(());
+        }
+        if let Some(mut sample) = self.sample.take() {
+            sample.extend(self.keys().map(<[u8]>::to_vec));
+            self.sample = Some(sample);
+            self.clear();
             return Ok(());
         }
         let mut file = FileWriter::new(Spilled::new(&self.resources)?);
