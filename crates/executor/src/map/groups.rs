@@ -153,6 +153,11 @@ impl Groups {
         bytes.truncate(bytes.len() - SHORT_BYTES);
     }
 
+    /// So many lookups were not needed, which would have found something.
+    pub(super) fn count_known(&mut self, n: usize) {
+        self.n_looked_up += n;
+    }
+
     #[cold]
     fn add<E>(
         &mut self,

@@ -103,6 +103,11 @@ impl MapSink {
         self.groups.group_all(keys, |key| self.partitioner.partition(key));
     }
 
+    /// So many pairs came whose groups the caller knew without looking them up: they count as keys that are not new.
+    pub fn count_known(&mut self, n: usize) {
+        self.groups.count_known(n);
+    }
+
     /// Puts a group that has just been made into another partition than its key's; one there is not is the last.
     pub fn set_partition(&mut self, group: GroupId, partition: u32) {
         self.groups.set_partition(group, partition.min(self.n_partitions() - 1));
@@ -288,6 +293,16 @@ mod tests {
     fn keys_that_no_longer_repeat_are_piled_up() {
         let keys = (0..1_000_000).map(|n| n % 1000).chain(1000..);
         assert_eq!(grouped(keys.take(1_030_000)).1, Some(1_000_000 + 15_384));
+    }
+
+    #[test]
+    fn keys_that_are_known_are_not_new() {
+        let (mut sink, _) = grouped(0..12_288);
+        sink.count_known(4096);
+        for key in 12_288..20_000u64 {
+            let Ok(_) = sink.group(&key.to_le_bytes(), |_| Ok::<(), Infallible>(()));
+        }
+        assert!(!sink.wants_pile());
     }
 
     #[test]

@@ -37,8 +37,9 @@ pub struct Mapper<'a, 'py> {
     pending: Vec<Pending<'py>>,
     /// What values took that became pending; those that are small, and as many as groups, don't count.
     pending_bytes: usize,
-    /// What was taken since it was looked whether the sink is full.
+    /// What was taken since it was looked whether the sink is full, and how many pairs were of recent keys.
     taken_bytes: usize,
+    n_recent: usize,
     /// The key that is being looked up, and the value that is being put into the sink, encoded.
     key: Vec<u8>,
     value: Vec<u8>,
@@ -53,8 +54,9 @@ struct Pending<'py> {
 impl<'a, 'py> Mapper<'a, 'py> {
     pub fn new(function: &'a Bound<'py, PyAny>, partition: Option<Bound<'py, PyAny>>) -> Self {
         let (recent, pending) = (RecentKeys::new(), Vec::new());
+        let (pending_bytes, taken_bytes, n_recent) = (0, 0, 0);
         let (key, value) = (Vec::new(), Vec::new());
-        Mapper { function, partition, recent, pending, pending_bytes: 0, taken_bytes: 0, key, value }
+        Mapper { function, partition, recent, pending, pending_bytes, taken_bytes, n_recent, key, value }
     }
 
     /// The map function.
@@ -131,6 +133,7 @@ impl<'a, 'py> Mapper<'a, 'py> {
         empty: &mut dyn FnMut(&mut MapSink) -> Result<(), TaskError>,
     ) -> Result<(), TaskError> {
         self.taken_bytes = 0;
+        sink.count_known(std::mem::take(&mut self.n_recent));
         if self.pending_bytes > PENDING_BYTES {
             self.put_pending(sink)?;
         }
@@ -166,7 +169,10 @@ impl<'a, 'py> Mapper<'a, 'py> {
             return self.pile(key, value, sink);
         }
         let group = match self.recent.get(key) {
-            Some(group) => group,
+            Some(group) => {
+                self.n_recent += 1;
+                group
+            }
             None => self.look_up(key, sink)?,
         };
         let pending = &mut self.pending[group.index()];
