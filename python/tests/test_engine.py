@@ -39,6 +39,22 @@ def test_a_combiner_may_make_another_value_than_the_result(cluster):
     assert result == reference(numbers, map_func, mean)
 
 
+def test_values_keep_their_order_when_most_keys_are_new(cluster):
+    """A key that is known comes as the same object and as an equal one, among keys that are piled up."""
+
+    def map_func(data):
+        hot = "hot"
+        for n in data:
+            for i in range(n):
+                yield f"key {i}", i
+                if i % 8 == 0:
+                    yield hot, i
+                    yield "".join(["h", "ot"]), i + 1
+
+    result = cluster.mapreduce([30_000], map_func, list).result()
+    assert dict(result)["hot"] == [value for i in range(0, 30_000, 8) for value in (i, i + 1)]
+
+
 def test_a_combiner_that_raises_is_named_with_the_key(cluster):
     def combine(values):
         raise ValueError("no")

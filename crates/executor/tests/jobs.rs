@@ -4,7 +4,16 @@
 #[path = "../../storage/tests/common/mod.rs"]
 mod stores;
 
-use std::{collections::BTreeMap, convert::Infallible, num::NonZeroU64, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    convert::Infallible,
+    num::NonZeroU64,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use mapreduce_core::{
     AttemptId, CodeRef, Epoch, FailureKind, FileFormat, Incarnation, InputDescription, JobId, JobSpec,
@@ -12,7 +21,10 @@ use mapreduce_core::{
 };
 use mapreduce_executor::{
     Assignment, Executor, Group, Outcome, Records, Resources, SideInputs, TaskError, UserCode, UserFailure,
-    keys, map::MapSink, reduce::Merge, results,
+    keys,
+    map::{GroupId, MapSink, sample},
+    reduce::Merge,
+    results,
 };
 use mapreduce_storage::{
     Manifest, Store, create, marker, markers, open, paths, put_file,
@@ -307,6 +319,115 @@ fn a_group_may_be_larger_than_memory() {
         let world = World::split(&records, SplitSize::Exactly(NonZeroU64::new(13_000).unwrap()), settings(1));
         world.run(&mut world.executor_of(memory_bytes, Words { combines, piles_after: None }));
         assert_eq!(world.result(), reference(&records), "{memory_bytes} {combines}");
+    }
+}
+
+/// Takes pairs as a face does that sometimes knows a group without looking it up: a record is a key of nine bytes and a value.
+struct Recent {
+    known: HashMap<Vec<u8>, GroupId>,
+    n_piled: Arc<AtomicUsize>,
+}
+
+impl UserCode for Recent {
+    fn map(&mut self, records: &mut Records, sink: &mut MapSink) -> Result<(), TaskError> {
+        while let Some(batch) = records.next_batch()? {
+            for record in batch.iter() {
+                let (key, no_hint) = (key(&record[..9]), |_: &mut Vec<u8>| Ok::<(), Infallible>(()));
+                // As if the others came with equal keys that are other objects.
+                let known = self.known.get(&key).filter(|_| record.ends_with(b"0"));
+                if sink.wants_pile() {
+                    self.n_piled.fetch_add(1, Ordering::Relaxed);
+                    let Ok(()) = sink.pile(&key, no_hint, (1, record), None);
+                } else if let Some(&group) = known {
+                    sink.push(group, 1, record);
+                } else {
+                    let Ok(group) = sink.group(&key, no_hint);
+                    if record[0] == b'k' {
+                        self.known.insert(key, group);
+                    }
+                    sink.push(group, 1, record);
+                }
+                if sink.is_full() {
+                    self.known.clear();
+                    sink.spill(self)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn reduce(&mut self, group: Group, out: &mut Vec<u8>) -> Result<u64, TaskError> {
+        Words::default().reduce(group, out)
+    }
+
+    fn write(
+        &mut self,
+        groups: &mut Merge,
+        format: &FileFormat,
+        write: &mut dyn FnMut(&[u8]) -> Result<(), TaskError>,
+    ) -> Result<(), TaskError> {
+        Words::default().write(groups, format, write)
+    }
+}
+
+/// Some keys come all the time, and are known: theirs are values in groups as well as in the pile. In the end keys repeat.
+#[test]
+fn values_keep_their_order_when_the_sink_begins_to_pile_up() {
+    let frequent = (0..50_000).step_by(5).map(|n| format!("k{:08}{n:06}", n % 7));
+    let new = (0..50_000).map(|n| format!("new{n:06}{n:06}"));
+    let frequent: Vec<_> = frequent.map(String::into_bytes).collect();
+    let new: Vec<_> = new.map(String::into_bytes).collect();
+    let mut records: Vec<_> =
+        new.chunks(5).zip(frequent).flat_map(|(new, known)| [new, &[known]].concat()).collect();
+    let repeat: Vec<_> = records[..20_000].to_vec();
+    records.extend(repeat);
+    assert!((60_000..65_000).contains(&n_piled(&records, 64 << 20)));
+    assert!((1..60_000).contains(&n_piled(&records, 4 << 20)));
+}
+
+/// There are enough of them, and most are new at first, but not when it is decided.
+#[test]
+fn keys_that_have_begun_to_repeat_are_not_piled_up() {
+    let random = |n: u64| {
+        u32::from_le_bytes(*blake3::hash(&n.to_le_bytes()).as_bytes().first_chunk().unwrap()) % 25_000
+    };
+    let records: Vec<_> = (0..60_000).map(|n| format!("new{:06}{n:06}", random(n)).into_bytes()).collect();
+    assert_eq!(n_piled(&records, 64 << 20), 0);
+}
+
+/// Runs a job of [`Recent`], which must give what a loop gives; tells how many pairs were piled up.
+fn n_piled(records: &[Vec<u8>], memory_bytes: usize) -> usize {
+    let mut expected: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+    for record in records {
+        expected.entry(key(&record[..9])).or_default().extend_from_slice(record);
+    }
+    let world = World::split(records, SplitSize::Exactly(NonZeroU64::MAX), settings(1));
+    let n_piled = Arc::new(AtomicUsize::new(0));
+    let counter = n_piled.clone();
+    let load = Box::new(move |_: &JobSpec, _: &[u8], _: &SideInputs| {
+        let code = Recent { known: HashMap::new(), n_piled: counter.clone() };
+        Ok(Box::new(code) as Box<dyn UserCode>)
+    });
+    let resources = resources(&world.store, memory_bytes);
+    world.run(&mut Executor::new(resources, Arc::new(SystemClock::default()), load));
+    assert!(world.result() == expected.into_iter().collect::<Vec<_>>());
+    n_piled.load(Ordering::Relaxed)
+}
+
+#[test]
+fn a_sample_does_not_depend_on_the_memory_nor_on_piling_up() {
+    let records: Vec<_> = (b'a'..=b'z').rev().flat_map(|first| vec![vec![first, b'x']; 3]).collect();
+    let world = World::split(&records, SplitSize::Exactly(NonZeroU64::MAX), settings(1));
+    let spec = world.runtime.block_on(mapreduce_storage::read(&world.store, &paths::spec(JOB)));
+    let spec: JobSpec = spec.unwrap().unwrap();
+    let expected = Partitioning::Range { boundaries: [b"g", b"n", b"t"].map(|first| key(first)).to_vec() };
+    for memory_bytes in [1, 600, 1 << 20] {
+        for piles_after in [None, Some(0), Some(20)] {
+            let mut code = Words { combines: false, piles_after };
+            let resources = resources(&world.store, memory_bytes);
+            let found = sample(&mut code, (JOB, &spec.inputs, &spec.contents), 4, &resources).unwrap();
+            assert_eq!(found, expected, "{memory_bytes} {piles_after:?}");
+        }
     }
 }
 

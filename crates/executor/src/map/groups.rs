@@ -1,6 +1,6 @@
 //! Pairs in memory, grouped by their keys as they come.
 
-use std::{collections::HashMap, ops::Range};
+use std::collections::HashMap;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -23,7 +23,7 @@ impl GroupId {
 #[derive(Debug, Default)]
 pub struct KeyBatch {
     bytes: Vec<u8>,
-    ends: Vec<u32>,
+    ends: Vec<usize>,
     probes: Vec<Probe>,
     groups: Vec<GroupId>,
 }
@@ -33,13 +33,18 @@ impl KeyBatch {
     #[inline]
     pub fn push(&mut self, put: impl FnOnce(&mut Vec<u8>)) {
         put(&mut self.bytes);
-        // A batch is a few keys, and no key has a gigabyte.
-        self.ends.push(self.bytes.len() as u32);
+        self.ends.push(self.bytes.len());
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
         self.ends.len()
+    }
+
+    /// How long all of them are together.
+    #[inline]
+    pub fn n_bytes(&self) -> usize {
+        self.bytes.len()
     }
 
     /// Whether there are none.
@@ -62,12 +67,17 @@ impl KeyBatch {
     /// The keys, in order.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(&0).chain(&self.ends);
-        starts.zip(&self.ends).map(|(&start, &end)| &self.bytes[start as usize..end as usize])
+        starts.zip(&self.ends).map(|(&start, &end)| &self.bytes[start..end])
     }
 }
 
+/// With fewer keys than this, all are looked for: the table is in the cache.
+const KEYS_BEFORE_PILE: usize = 16 << 10;
+/// Every so many new keys it is looked how many lookups they took.
+const KEYS_BETWEEN_LOOKS: usize = 4 << 10;
+
 /// Values of one key are set aside when they have taken so many bytes, so that no entry is much longer.
-const CHUNK_BYTES: usize = 64 << 10;
+pub(super) const CHUNK_BYTES: usize = 64 << 10;
 
 /// Keys with their values.
 #[derive(Debug, Default)]
@@ -78,19 +88,30 @@ pub(super) struct Groups {
     keys: Vec<u8>,
     /// Values of groups that have many.
     set_aside: HashMap<u32, Vec<Values>>,
+    /// What values take that are not in their groups.
     value_bytes: usize,
+    /// What table, groups and keys took when all was forgotten: their memory is still here.
+    kept_bytes: usize,
+    /// Lookups since a look was taken at how many found nothing.
     n_looked_up: usize,
+    most_are_new: bool,
 }
 
 #[derive(Debug)]
 struct KeyGroup {
-    /// Where the key starts in `keys`, where the hint starts, and where that ends.
-    key: u32,
-    hint: u32,
-    end: u32,
+    /// Where the key starts in `keys`, and where the hint does, which ends where the next group's key starts.
+    key: usize,
+    hint: usize,
     partition: u32,
     count: u64,
     values: SmallVec<[u8; 16]>,
+}
+
+impl KeyGroup {
+    /// What its values take outside of it.
+    fn heap_bytes(&self) -> usize {
+        if self.values.spilled() { self.values.capacity() } else { 0 }
+    }
 }
 
 impl Groups {
@@ -115,7 +136,7 @@ impl Groups {
         let KeyBatch { bytes, ends, probes, groups } = batch;
         bytes.extend_from_slice(&[0; SHORT_BYTES]);
         let starts = std::iter::once(&0).chain(ends.iter());
-        let places = starts.zip(ends.iter()).map(|(&start, &end)| (start as usize, (end - start) as usize));
+        let places = starts.zip(ends.iter()).map(|(&start, &end)| (start, end - start));
         probes.clear();
         probes.extend(places.clone().map(|(start, length)| Probe::of_padded(&bytes[start..], length)));
         self.table.touch(probes);
@@ -130,6 +151,11 @@ impl Groups {
             });
         }
         bytes.truncate(bytes.len() - SHORT_BYTES);
+    }
+
+    /// So many lookups were not needed, which would have found something.
+    pub(super) fn count_known(&mut self, n: usize) {
+        self.n_looked_up += n;
     }
 
     #[cold]
@@ -147,37 +173,51 @@ impl Groups {
             self.keys.truncate(start);
             return Err(error);
         }
-        // A sink is full long before it has four billion groups or four gigabytes of keys.
+        // A sink that is asked now and then is full long before it has four billion groups.
         let id = self.groups.len() as u32;
         self.table.insert(probe, start, id);
-        let (key, hint, end) = (start as u32, hint as u32, self.keys.len() as u32);
         let (count, values) = (0, SmallVec::new());
-        self.groups.push(KeyGroup { key, hint, end, partition, count, values });
+        self.groups.push(KeyGroup { key: start, hint, partition, count, values });
+        if self.groups.len().is_multiple_of(KEYS_BETWEEN_LOOKS) {
+            let n_looked_up = std::mem::take(&mut self.n_looked_up);
+            self.most_are_new |=
+                self.groups.len() >= KEYS_BEFORE_PILE && n_looked_up < 2 * KEYS_BETWEEN_LOOKS;
+        }
         Ok(GroupId(id))
     }
 
     /// Adds `n` values to a group, which are encoded as `encoded`.
     pub(super) fn push(&mut self, id: GroupId, n: u64, encoded: &[u8]) {
-        self.value_bytes += encoded.len();
         let group = &mut self.groups[id.index()];
-        if group.values.len() + encoded.len() <= CHUNK_BYTES {
+        if group.values.len() + encoded.len() <= group.values.capacity() {
             group.count += n;
             group.values.extend_from_slice(encoded);
-            return;
+        } else {
+            self.push_more(id, n, encoded);
         }
+    }
+
+    /// The same where the group has no room for them.
+    #[cold]
+    fn push_more(&mut self, id: GroupId, n: u64, encoded: &[u8]) {
+        let group = &mut self.groups[id.index()];
         // What is set aside takes no more than it is long: vectors grow to twice that.
-        let aside = self.set_aside.entry(id.0).or_default();
-        if group.count > 0 {
-            let count = std::mem::take(&mut group.count);
-            aside.push(Values { count, bytes: Bytes::copy_from_slice(&group.values) });
+        let mut set_aside = |count, values: &[u8]| {
+            self.value_bytes += values.len();
+            let values = Values { count, bytes: Bytes::copy_from_slice(values) };
+            self.set_aside.entry(id.0).or_default().push(values);
+        };
+        if group.count > 0 && group.values.len() + encoded.len() > CHUNK_BYTES {
+            set_aside(std::mem::take(&mut group.count), &group.values);
             group.values.clear();
         }
-        if encoded.len() >= CHUNK_BYTES {
-            aside.push(Values { count: n, bytes: Bytes::copy_from_slice(encoded) });
-        } else {
-            group.count += n;
-            group.values.extend_from_slice(encoded);
+        if encoded.len() > CHUNK_BYTES {
+            return set_aside(n, encoded);
         }
+        let before = group.heap_bytes();
+        group.count += n;
+        group.values.extend_from_slice(encoded);
+        self.value_bytes += group.heap_bytes() - before;
     }
 
     pub(super) fn set_partition(&mut self, id: GroupId, partition: u32) {
@@ -188,9 +228,11 @@ impl Groups {
         self.groups.len()
     }
 
-    /// Lookups since the last time that all was forgotten.
-    pub(super) fn n_looked_up(&self) -> usize {
-        self.n_looked_up
+    /// Whether more than half of the lookups found nothing, at the end: those before say nothing about those to come.
+    /// Once it is so, it stays so until all is forgotten.
+    #[inline]
+    pub(super) fn most_are_new(&self) -> bool {
+        self.most_are_new
     }
 
     pub(super) fn partition(&self, id: GroupId) -> u32 {
@@ -199,16 +241,12 @@ impl Groups {
 
     pub(super) fn key(&self, id: GroupId) -> &[u8] {
         let group = &self.groups[id.index()];
-        self.bytes_at(group.key..group.hint)
+        &self.keys[group.key..group.hint]
     }
 
     pub(super) fn hint(&self, id: GroupId) -> &[u8] {
-        let group = &self.groups[id.index()];
-        self.bytes_at(group.hint..group.end)
-    }
-
-    fn bytes_at(&self, place: Range<u32>) -> &[u8] {
-        &self.keys[place.start as usize..place.end as usize]
+        let end = self.groups.get(id.index() + 1).map_or(self.keys.len(), |next| next.key);
+        &self.keys[self.groups[id.index()].hint..end]
     }
 
     /// The group's values that were set aside; the caller's from now on.
@@ -224,20 +262,52 @@ impl Groups {
 
     /// What it takes.
     pub(super) fn bytes(&self) -> usize {
-        self.value_bytes + self.keys.len() + self.groups.len() * (size_of::<KeyGroup>() + Table::GROUP_BYTES)
+        self.value_bytes + self.used_bytes().max(self.kept_bytes)
     }
 
-    /// Whether there is hardly room for more, whatever the budget.
-    pub(super) fn is_at_its_end(&self) -> bool {
-        self.keys.len() > u32::MAX as usize / 2
+    /// What table, groups and keys need.
+    fn used_bytes(&self) -> usize {
+        self.keys.len() + self.groups.len() * (size_of::<KeyGroup>() + Table::GROUP_BYTES)
     }
 
-    /// Forgets what is in memory.
+    /// Forgets what is in memory, and keeps the memory if it is going to be used again: if it was.
     pub(super) fn clear(&mut self) {
+        self.kept_bytes = still_kept(self.used_bytes(), self.kept_bytes);
+        if self.kept_bytes == 0 {
+            *self = Groups::default();
+            return;
+        }
         self.table.clear();
         self.groups.clear();
         self.keys.clear();
         self.set_aside.clear();
-        (self.value_bytes, self.n_looked_up) = (0, 0);
+        (self.value_bytes, self.n_looked_up, self.most_are_new) = (0, 0, false);
+    }
+}
+
+/// How many bytes are kept when all is forgotten of which `used` were in use, but `kept` since the last time; 0 if they are
+/// to be given back, since most of them would stay idle. A quarter is not counted: what is kept and what the other half of
+/// the sink takes would else fill the sink before it has taken as much as it had.
+pub(super) fn still_kept(used: usize, kept: usize) -> usize {
+    if used < kept / 2 { 0 } else { (used - used / 4).max(kept) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    #[test]
+    fn what_values_take_counts_and_not_how_long_they_are() {
+        let mut groups = Groups::default();
+        let Ok(id) = groups.group(b"key", |_| Ok::<(), Infallible>(()), |_| 0);
+        (0..16).for_each(|_| groups.push(id, 1, b"x"));
+        assert_eq!(groups.value_bytes, 0, "they are in the group");
+        (16..40_000).for_each(|_| groups.push(id, 1, b"x"));
+        assert_eq!(groups.value_bytes, CHUNK_BYTES);
+        groups.push(id, 1, &[b'y'; 2 * CHUNK_BYTES]);
+        assert_eq!(groups.value_bytes, CHUNK_BYTES + 40_000 + 2 * CHUNK_BYTES);
+        assert_eq!((groups.take_aside(id).len(), groups.last_values(id)), (2, (0, b"".as_slice())));
     }
 }

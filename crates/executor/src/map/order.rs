@@ -19,7 +19,7 @@ impl Order {
     /// Adds the next.
     #[inline]
     pub(super) fn push(&mut self, partition: u32, key: &[u8]) {
-        let number = self.0.len() as u32; // a sink is full long before it has four billion
+        let number = self.0.len() as u32; // a sink is full when it has half as many
         self.0.push(u128::from(partition) << 96 | u128::from(keys::prefix(key)) << 32 | u128::from(number));
     }
 

@@ -2,6 +2,8 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::keys;
+
 /// How keys are spread over partitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Partitioner {
@@ -28,7 +30,7 @@ impl Partitioner {
     }
 
     /// The partition of a key.
-    pub(super) fn partition(&self, key: &[u8]) -> u32 {
+    fn partition(&self, key: &[u8]) -> u32 {
         match self {
             Partitioner::Hash { n_partitions: 0 | 1 } => 0,
             Partitioner::Hash { n_partitions } => (xxh3_64(key) % u64::from(*n_partitions)) as u32,
@@ -36,6 +38,23 @@ impl Partitioner {
                 boundaries.partition_point(|boundary| boundary.as_slice() <= key) as u32
             }
         }
+    }
+}
+
+/// A partitioner for one job's keys, which may be followed by their values.
+#[derive(Debug)]
+pub(super) struct KeyPartitioner {
+    pub(super) partitioner: Partitioner,
+    /// Whether every key is followed by its value, encoded as a key.
+    pub(super) sorts_values: bool,
+}
+
+impl KeyPartitioner {
+    /// The partition of a key: what may follow it has no say. What begins with no key is whole: the reduce task tells
+    /// that it is wrong.
+    pub(super) fn partition(&self, key: &[u8]) -> u32 {
+        let length = if self.sorts_values { keys::first_length(key) } else { None };
+        self.partitioner.partition(&key[..length.unwrap_or(key.len())])
     }
 }
 

@@ -3,14 +3,19 @@
 
 use std::hint::black_box;
 
+use super::groups::still_kept;
 use crate::{shuffle::EntryRef, varint};
 
-/// Pairs, as entries of a file.
+const PARTITION_BYTES: usize = size_of::<u32>();
+
+/// Pairs, as entries of a file, and each behind its partition.
 #[derive(Debug, Default)]
 pub(super) struct Pile {
     entries: Vec<u8>,
-    /// Where each entry begins, and its partition.
-    places: Vec<(u32, u32)>,
+    /// Where each begins.
+    places: Vec<usize>,
+    /// What they took when all was forgotten: their memory is still here.
+    kept_bytes: usize,
     /// The hint of the pair that is being added.
     hint: Vec<u8>,
 }
@@ -26,9 +31,10 @@ impl Pile {
     ) -> Result<(), E> {
         self.hint.clear();
         put_hint(&mut self.hint)?;
-        // A sink is full long before it has four gigabytes.
-        self.places.push((self.entries.len() as u32, partition));
-        self.entries.reserve(key.len() + self.hint.len() + values.len() + 4 * varint::BYTES_MAX);
+        self.places.push(self.entries.len());
+        let entry_bytes = key.len() + self.hint.len() + values.len() + 4 * varint::BYTES_MAX;
+        self.entries.reserve(PARTITION_BYTES + entry_bytes);
+        self.entries.extend_from_slice(&partition.to_le_bytes());
         EntryRef { key, hint: &self.hint, count: n, values }.put(&mut self.entries);
         Ok(())
     }
@@ -36,7 +42,7 @@ impl Pile {
     /// The `n`th pair that was added, and its bytes.
     #[inline]
     pub(super) fn get(&self, n: usize) -> (EntryRef<'_>, &[u8]) {
-        let rest = &self.entries[self.places[n].0 as usize..];
+        let rest = &self.entries[self.places[n] + PARTITION_BYTES..];
         #[expect(clippy::expect_used, reason = "`push` has written an entry here")]
         let (entry, length) = EntryRef::parse(rest).expect("an entry");
         (entry, &rest[..length])
@@ -45,13 +51,15 @@ impl Pile {
     /// Makes the processor fetch the `n`th pair, and the next few that this is called for at the same time.
     #[inline]
     pub(super) fn touch(&self, n: usize) {
-        let start = self.places[n].0 as usize;
+        let start = self.places[n];
         let byte = |at: usize| self.entries.get(at).copied();
         black_box((byte(start), byte(start + 64)));
     }
 
     pub(super) fn partition(&self, n: usize) -> u32 {
-        self.places[n].1
+        let rest = &self.entries[self.places[n]..];
+        #[expect(clippy::expect_used, reason = "`push` has written it here")]
+        u32::from_le_bytes(*rest.first_chunk().expect("a partition"))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -60,16 +68,20 @@ impl Pile {
 
     /// What it takes.
     pub(super) fn bytes(&self) -> usize {
+        self.used_bytes().max(self.kept_bytes)
+    }
+
+    fn used_bytes(&self) -> usize {
         self.entries.len() + size_of_val(self.places.as_slice())
     }
 
-    /// Whether there is hardly room for more, whatever the budget.
-    pub(super) fn is_at_its_end(&self) -> bool {
-        self.entries.len() > u32::MAX as usize / 2
-    }
-
-    /// Forgets all pairs, and keeps the memory.
+    /// Forgets all pairs, and keeps the memory if it is going to be used again: if it was.
     pub(super) fn clear(&mut self) {
+        self.kept_bytes = still_kept(self.used_bytes(), self.kept_bytes);
+        if self.kept_bytes == 0 {
+            *self = Pile::default();
+            return;
+        }
         self.entries.clear();
         self.places.clear();
     }

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use mapreduce_core::{Content, InputDescription, JobId, Partitioning};
 
-use super::{MapSink, Partitioner};
+use super::MapSink;
 use crate::{Records, Resources, TaskError, UserCode};
 
 /// Splits of which the beginning is mapped.
 const SPLITS: usize = 16;
 
 /// Maps the beginnings of some splits, evenly spread over all inputs, and cuts the keys found into `n_partitions`
-/// ranges of about the same number of keys. Fewer, if there are fewer keys. `contents` are the objects that are in the
+/// ranges of about the same number of keys. A key counts once for each split in which it is, however often it came there,
+/// and however little memory there is. Fewer ranges, if there are fewer keys. `contents` are the objects that are in the
 /// job's specification.
 pub fn sample(
     code: &mut dyn UserCode,
@@ -25,9 +26,9 @@ pub fn sample(
         let index = (n * n_splits / n_splits.min(SPLITS)) as u32;
         let Some(mut records) = Records::of(inputs, job, index, contents, resources)? else { continue };
         records.end_after_batch();
-        let mut sink = MapSink::new(resources, Partitioner::Hash { n_partitions: 1 });
+        let mut sink = MapSink::of_keys(resources);
         code.map(&mut records, &mut sink)?;
-        keys.extend(sink.keys().map(<[u8]>::to_vec));
+        keys.extend(sink.into_keys());
     }
     Ok(Partitioning::Range { boundaries: cut(keys, n_partitions as usize) })
 }

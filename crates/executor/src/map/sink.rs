@@ -8,31 +8,38 @@ use super::{
     groups::Groups,
     order::{Order, Place},
     output::Output,
+    partitioner::KeyPartitioner,
     pile::Pile,
     runs,
 };
 use crate::{
-    Resources, TaskError, UserCode, keys,
+    Resources, TaskError, UserCode,
     shuffle::{Append, FileWriter, Run, Spilled, Stored},
 };
 
-/// When so many keys were new, and more than half of those that came, more of them are not looked for.
-const GROUPS_BEFORE_PILE: usize = 16 << 10;
 /// Pairs in the order of keys are all over the memory; so many are fetched at the same time.
 const PAIRS_AT_ONCE: usize = 32;
 
+/// More groups and piled pairs than these are not taken, whatever the budget: their numbers have 32 bits.
+const PLACES_MAX: usize = 1 << 31;
+
 /// Takes the pairs of one map task. It groups them by key as they come, until it sees that most keys are new: then
 /// it is quicker to [pile](MapSink::pile) them up.
+///
+/// The values of a key stay in the order in which they come, for which there is one rule: from the first pair that is piled
+/// up until the sink is spilled, every pair that comes is piled up, also one whose group is known. Groups go out before the
+/// pile, so only values that came earlier, and have waited outside of the sink, may still be pushed to them.
 #[derive(Debug)]
 pub struct MapSink {
     resources: Resources,
-    partitioner: Partitioner,
-    sorts_values: bool,
+    partitioner: KeyPartitioner,
     groups: Groups,
     /// Pairs that came after those in groups.
     pile: Pile,
     n_values: u64,
     spilled: Vec<Run>,
+    /// The keys of what would have been spilled, if keys are all that is wanted.
+    sample: Option<Vec<Vec<u8>>>,
 }
 
 impl MapSink {
@@ -40,41 +47,65 @@ impl MapSink {
     pub fn new(resources: &Resources, partitioner: Partitioner) -> Self {
         MapSink {
             resources: resources.clone(),
-            partitioner,
-            sorts_values: false,
+            partitioner: KeyPartitioner { partitioner, sorts_values: false },
             groups: Groups::default(),
             pile: Pile::default(),
             n_values: 0,
             spilled: Vec::new(),
+            sample: None,
         }
+    }
+
+    /// A sink of which only the [keys](MapSink::into_keys) are wanted.
+    pub(super) fn of_keys(resources: &Resources) -> Self {
+        let sink = MapSink::new(resources, Partitioner::Hash { n_partitions: 1 });
+        MapSink { sample: Some(Vec::new()), ..sink }
+    }
+
+    /// All keys that came, in order, each once: how often a key came, groups don't tell.
+    pub(super) fn into_keys(mut self) -> Vec<Vec<u8>> {
+        let mut keys = self.sample.take().unwrap_or_default();
+        keys.extend(self.keys().map(<[u8]>::to_vec));
+        keys.sort_unstable();
+        keys.dedup();
+        keys
     }
 
     /// The same for a job that wants the values of a key in order, or not. If so, every key is to be followed by its
     /// value, encoded as a key: the keys then are in the order of keys and, of each, of its values. Where the pair goes
     /// depends on the key alone.
-    pub fn sorting_values(self, sorts_values: bool) -> Self {
-        MapSink { sorts_values, ..self }
+    pub fn sorting_values(mut self, sorts_values: bool) -> Self {
+        self.partitioner.sorts_values = sorts_values;
+        self
     }
 
     /// Whether [so](MapSink::sorting_values).
     #[inline]
     pub fn sorts_values(&self) -> bool {
-        self.sorts_values
+        self.partitioner.sorts_values
     }
 
-    /// The group of `key`. `put_hint` is asked when the key is new. Valid until the sink is spilled.
+    /// The group of `key`. `put_hint` is asked when the key is new. Valid until the sink is spilled. Not to be asked for
+    /// when pairs have been piled up.
     #[inline]
     pub fn group<E>(
         &mut self,
         key: &[u8],
         put_hint: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<GroupId, E> {
-        self.groups.group(key, put_hint, |key| self.partitioner.partition(key_part(key, self.sorts_values)))
+        debug_assert_eq!(self.pile.len(), 0, "a value would overtake the piled ones");
+        self.groups.group(key, put_hint, |key| self.partitioner.partition(key))
     }
 
-    /// Looks up the [groups](KeyBatch::groups) of all these keys, which have no hints.
+    /// Looks up the [groups](KeyBatch::groups) of all these keys, which have no hints; otherwise as [MapSink::group].
     pub fn group_all(&mut self, keys: &mut KeyBatch) {
-        self.groups.group_all(keys, |key| self.partitioner.partition(key_part(key, self.sorts_values)));
+        debug_assert_eq!(self.pile.len(), 0, "a value would overtake the piled ones");
+        self.groups.group_all(keys, |key| self.partitioner.partition(key));
+    }
+
+    /// So many pairs came whose groups the caller knew without looking them up: they count as keys that are not new.
+    pub fn count_known(&mut self, n: usize) {
+        self.groups.count_known(n);
     }
 
     /// Puts a group that has just been made into another partition than its key's; one there is not is the last.
@@ -89,12 +120,10 @@ impl MapSink {
     }
 
     /// Whether pairs should be [piled up](MapSink::pile) from now on: most keys have turned out to be new, or will, since
-    /// values follow them. Values of groups that are known may still be pushed; they count as earlier than what is piled
-    /// up.
+    /// values follow them. Once it is so, it stays so until the sink is spilled.
     #[inline]
     pub fn wants_pile(&self) -> bool {
-        self.sorts_values
-            || self.groups.len() >= GROUPS_BEFORE_PILE && 2 * self.groups.len() > self.groups.n_looked_up()
+        self.sorts_values() || self.groups.most_are_new()
     }
 
     /// Adds `n` values of `key`, which are encoded as `encoded`, without looking for the key's group. `partition` is
@@ -108,8 +137,7 @@ impl MapSink {
     ) -> Result<(), E> {
         self.n_values += n;
         let last = self.n_partitions() - 1;
-        let by_key = || self.partitioner.partition(key_part(key, self.sorts_values));
-        let partition = partition.unwrap_or_else(by_key).min(last);
+        let partition = partition.unwrap_or_else(|| self.partitioner.partition(key)).min(last);
         self.pile.push(key, put_hint, (n, encoded), partition)
     }
 
@@ -118,8 +146,8 @@ impl MapSink {
         (0..self.groups.len() as u32).map(GroupId)
     }
 
-    /// The keys that are in memory, in the order of appearance.
-    pub fn keys(&self) -> impl Iterator<Item = &[u8]> {
+    /// The keys that are in memory.
+    fn keys(&self) -> impl Iterator<Item = &[u8]> {
         let piled = (0..self.pile.len()).map(|n| self.pile.get(n).0.key);
         self.groups().map(|id| self.groups.key(id)).chain(piled)
     }
@@ -129,18 +157,24 @@ impl MapSink {
         self.n_values
     }
 
-    /// Whether it has taken its share of the memory. It may take more; but it is better spilled first.
+    /// Whether it has taken its share of the memory. It may take more; but it is better spilled first. To be asked after a
+    /// thousand pairs, and after some ten thousand bytes.
     #[inline]
     pub fn is_full(&self) -> bool {
-        let ordering = (self.groups.len() + self.pile.len()) * Order::BYTES;
-        self.groups.bytes() + self.pile.bytes() + ordering > self.resources.memory_bytes
-            || self.groups.is_at_its_end()
-            || self.pile.is_at_its_end()
+        let n = self.groups.len() + self.pile.len();
+        self.groups.bytes() + self.pile.bytes() + n * Order::BYTES > self.resources.memory_bytes
+            || n > PLACES_MAX
     }
 
     /// Writes all pairs to the local disk, and forgets them and their groups.
     pub fn spill(&mut self, code: &mut dyn UserCode) -> Result<(), TaskError> {
         if self.groups.len() + self.pile.len() == 0 {
+            return Ok(());
+        }
+        if let Some(mut sample) = self.sample.take() {
+            sample.extend(self.keys().map(<[u8]>::to_vec));
+            self.sample = Some(sample);
+            self.clear();
             return Ok(());
         }
         let mut file = FileWriter::new(Spilled::new(&self.resources)?);
@@ -210,7 +244,7 @@ impl MapSink {
 
     /// How many partitions there are.
     pub fn n_partitions(&self) -> u32 {
-        self.partitioner.n_partitions()
+        self.partitioner.partitioner.n_partitions()
     }
 
     /// What it may use.
@@ -219,10 +253,90 @@ impl MapSink {
     }
 }
 
-/// The key without the value that may follow it. What begins with no key is whole: the reduce task tells that it is wrong.
-fn key_part(key: &[u8], sorts_values: bool) -> &[u8] {
-    if !sorts_values {
-        return key;
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    /// A sink that has been asked for the groups of these keys; and after how many it wanted to pile up.
+    fn grouped(keys: impl Iterator<Item = u64>) -> (MapSink, Option<usize>) {
+        let resources = Resources::open("memory:///", 64 << 20, std::env::temp_dir()).unwrap();
+        let mut sink = MapSink::new(&resources, Partitioner::Hash { n_partitions: 1 });
+        let mut wanted = None;
+        for (n, key) in (1..).zip(keys) {
+            let Ok(_) = sink.group(&key.to_le_bytes(), |_| Ok::<(), Infallible>(()));
+            wanted = wanted.or(sink.wants_pile().then_some(n));
+        }
+        (sink, wanted)
     }
-    keys::first_length(key).map_or(key, |length| &key[..length])
+
+    /// `n` numbers below `limit`, the same every time.
+    fn random(n: u64, limit: u64) -> impl Iterator<Item = u64> {
+        (0..n).map(move |n| xxhash_rust::xxh3::xxh3_64(&n.to_le_bytes()) % limit)
+    }
+
+    #[test]
+    fn it_wants_to_pile_up_when_most_keys_are_new() {
+        assert_eq!(grouped(0..16_383).1, None);
+        assert_eq!(grouped(0..30_000).1, Some(16_384));
+    }
+
+    /// Most keys were new at the beginning, as they are everywhere.
+    #[test]
+    fn keys_that_have_begun_to_repeat_are_grouped() {
+        let (sink, wanted) = grouped(random(200_000, 25_000));
+        assert_eq!((sink.groups.len() > 24_900, wanted), (true, None));
+    }
+
+    #[test]
+    fn keys_that_no_longer_repeat_are_piled_up() {
+        let keys = (0..1_000_000).map(|n| n % 1000).chain(1000..);
+        assert_eq!(grouped(keys.take(1_030_000)).1, Some(1_000_000 + 15_384));
+    }
+
+    #[test]
+    fn keys_that_are_known_are_not_new() {
+        let (mut sink, _) = grouped(0..12_288);
+        sink.count_known(4096);
+        for key in 12_288..20_000u64 {
+            let Ok(_) = sink.group(&key.to_le_bytes(), |_| Ok::<(), Infallible>(()));
+        }
+        assert!(!sink.wants_pile());
+    }
+
+    #[test]
+    fn it_groups_again_when_it_has_forgotten_all() {
+        let (mut sink, _) = grouped(0..20_000);
+        assert!(sink.wants_pile());
+        sink.clear();
+        assert!(!sink.wants_pile());
+    }
+
+    /// Piles pairs up until the sink is full, and then has it forget them; tells how many they were.
+    fn pile_until_full(sink: &mut MapSink) -> usize {
+        let n = (0u64..).take_while(|n| {
+            let Ok(()) = sink.pile(&n.to_le_bytes(), |_| Ok::<(), Infallible>(()), (1, b"value"), None);
+            !sink.is_full()
+        });
+        let n = n.count();
+        sink.clear();
+        n
+    }
+
+    /// Groups have filled the memory, and keep it though pairs are piled up from then on; but not for long.
+    #[test]
+    fn memory_that_is_kept_counts_until_it_is_given_back() {
+        let (mut sink, _) = grouped(0..300_000);
+        assert!(2 * sink.groups.bytes() > sink.resources.memory_bytes);
+        sink.clear();
+        let few = pile_until_full(&mut sink);
+        assert_eq!(sink.groups.bytes(), 0);
+        let many = pile_until_full(&mut sink);
+        assert!(3 * few < 2 * many, "{few} {many}");
+        // What the pile keeps does not keep it from being filled again, groups or not.
+        assert_eq!(pile_until_full(&mut sink), many);
+        let Ok(_) = sink.group(b"key", |_| Ok::<(), Infallible>(()));
+        assert!(pile_until_full(&mut sink) > many * 99 / 100);
+    }
 }

@@ -51,7 +51,8 @@ impl Probe {
 
     #[cold]
     fn long(key: &[u8]) -> Probe {
-        Probe { words: [xxh3_64(key), 0], length: key.len() as u32 }
+        // Those of more than four gigabytes count as equally long: keys are compared whole.
+        Probe { words: [xxh3_64(key), 0], length: u32::try_from(key.len()).unwrap_or(u32::MAX) }
     }
 
     fn is_short(self) -> bool {
@@ -115,7 +116,7 @@ impl Table {
             }
             let rest_is = || match probe.is_short() {
                 true => slot.words[1] == probe.words[1],
-                false => keys[slot.words[1] as usize..][..key.len()] == *key,
+                false => keys[slot.words[1] as usize..].starts_with(key),
             };
             if slot.length == probe.length && slot.words[0] == probe.words[0] && rest_is() {
                 return Some(slot.group - 1);
@@ -208,12 +209,15 @@ mod tests {
         let collide: Vec<Probe> = (0..1_000_000u64)
             .map(|n| Probe { words: [n, n >> 7], length: 16 })
             .filter(|probe| probe.hash() % SLOTS_MIN == 5)
-            .take(300)
+            .take(301)
             .collect();
-        (0..).zip(&collide).for_each(|(group, probe)| table.insert(*probe, 0, group));
-        for (group, probe) in (0..).zip(&collide) {
+        assert_eq!(collide.len(), 301);
+        let (absent, known) = collide.split_last().unwrap();
+        (0..).zip(known).for_each(|(group, probe)| table.insert(*probe, 0, group));
+        for (group, probe) in (0..).zip(known) {
             assert_eq!(table.find(*probe, &[], &[]), Some(group));
         }
+        assert_eq!(table.find(*absent, &[], &[]), None);
     }
 
     #[test]

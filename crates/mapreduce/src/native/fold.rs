@@ -6,6 +6,11 @@ use mapreduce_executor::map::{KeyBatch, MapSink};
 
 use super::{Combiner, Datum};
 
+/// Pairs that are looked up together: enough to keep the memory busy, and few enough to stay in the cache. These are some
+/// hundred small ones, since each counts as [`PAIR_BYTES`] more than it is long.
+const BYTES_AT_ONCE: usize = 64 << 10;
+const PAIR_BYTES: usize = BYTES_AT_ONCE / 128;
+
 /// Pairs that wait to be put into the sink together.
 #[derive(Debug)]
 pub(super) struct Pairs<V> {
@@ -18,7 +23,7 @@ pub(super) struct Pairs<V> {
 pub(super) enum Waiting<V> {
     Whole(Vec<V>),
     /// One behind the other, and where each ends.
-    Encoded(Vec<u8>, Vec<u32>),
+    Encoded(Vec<u8>, Vec<usize>),
 }
 
 impl<V: Datum> Pairs<V> {
@@ -29,6 +34,17 @@ impl<V: Datum> Pairs<V> {
             false => Waiting::Encoded(Vec::new(), Vec::new()),
         };
         Pairs { keys: KeyBatch::default(), values }
+    }
+
+    /// Whether they are to be put into the sink: few are, if they are large.
+    #[inline]
+    pub(super) fn are_enough(&self) -> bool {
+        let value_bytes = match &self.values {
+            // What whole ones take is known when they are encoded.
+            Waiting::Whole(_) => 0,
+            Waiting::Encoded(bytes, _) => bytes.len(),
+        };
+        self.keys.len() * PAIR_BYTES + self.keys.n_bytes() + value_bytes >= BYTES_AT_ONCE
     }
 }
 
@@ -47,8 +63,7 @@ impl<V: Datum> Waiting<V> {
             Waiting::Whole(values) => values.push(V::from_ref(value)),
             Waiting::Encoded(bytes, ends) => {
                 V::put(value, bytes);
-                // A few values, none of which has a gigabyte.
-                ends.push(bytes.len() as u32);
+                ends.push(bytes.len());
             }
         }
     }
@@ -82,8 +97,8 @@ impl<V: Datum> Waiting<V> {
             Waiting::Encoded(bytes, ends) => {
                 let mut start = 0;
                 for end in ends.drain(..) {
-                    take(&bytes[start..end as usize]);
-                    start = end as usize;
+                    take(&bytes[start..end]);
+                    start = end;
                 }
                 bytes.clear();
             }
@@ -169,5 +184,27 @@ impl<V: Datum, C: Combiner<V>> Fold<V> for Combined<V, C> {
             V::put(value.as_ref(), &mut encoded);
             sink.push(group, 1, &encoded);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many pairs with such a value are put into the sink at one time.
+    fn n_at_once(value: &[u8]) -> usize {
+        let mut pairs = Pairs::<Vec<u8>>::new(false);
+        while !pairs.are_enough() {
+            pairs.keys.push(|out| out.extend_from_slice(b"key"));
+            pairs.values.push_ref(value);
+        }
+        pairs.keys.len()
+    }
+
+    #[test]
+    fn the_sink_is_asked_after_few_pairs_if_they_are_large() {
+        assert!((100..=128).contains(&n_at_once(b"value")));
+        assert_eq!(n_at_once(&[0; 5 << 20]), 1);
+        assert!(n_at_once(&[0; 10 << 10]) < 8);
     }
 }

@@ -149,9 +149,6 @@ pub struct Emit<'a, K: Datum, V: Datum> {
     kind: PhantomData<fn(K)>,
 }
 
-/// Pairs that are looked up together: enough to keep the memory busy, and few enough to stay in the cache.
-const PAIRS_AT_ONCE: usize = 128;
-
 impl<'a, K: Datum, V: Datum> Emit<'a, K, V> {
     pub(super) fn new(
         pairs: &'a mut Pairs<V>,
@@ -168,7 +165,7 @@ impl<'a, K: Datum, V: Datum> Emit<'a, K, V> {
     pub fn emit(&mut self, key: &K::Ref, value: V) {
         self.put_key(key, value.as_ref());
         self.pairs.values.push(value);
-        if self.pairs.keys.len() >= PAIRS_AT_ONCE {
+        if self.pairs.are_enough() {
             self.put();
         }
     }
@@ -178,7 +175,7 @@ impl<'a, K: Datum, V: Datum> Emit<'a, K, V> {
     pub fn emit_ref(&mut self, key: &K::Ref, value: &V::Ref) {
         self.put_key(key, value);
         self.pairs.values.push_ref(value);
-        if self.pairs.keys.len() >= PAIRS_AT_ONCE {
+        if self.pairs.are_enough() {
             self.put();
         }
     }

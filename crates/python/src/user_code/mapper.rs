@@ -8,7 +8,7 @@ use mapreduce_executor::{
 };
 use pyo3::{
     prelude::*,
-    types::{PyDict, PyList, PyString, PyTuple},
+    types::{PyBytes, PyDict, PyList, PyString, PyTuple},
 };
 
 use super::{QuietCollector, failure};
@@ -18,8 +18,14 @@ use crate::{
     values,
 };
 
-/// How many pairs are taken before it is looked again whether the sink is full.
-const PAIRS_BETWEEN_LOOKS: u32 = 1 << 10;
+/// When pairs of so many bytes have been taken, it is looked again whether the sink is full. These are some thousand small
+/// ones, since each counts as [`PAIR_BYTES`] more than it is long.
+const BYTES_BETWEEN_LOOKS: usize = 64 << 10;
+const PAIR_BYTES: usize = BYTES_BETWEEN_LOOKS / 1024;
+/// Values that the sink has not seen may take so much before they are put into it.
+const PENDING_BYTES: usize = 1 << 20;
+/// Keys that are longer are looked up each time.
+const RECENT_KEY_BYTES: usize = 1 << 10;
 
 /// Maps one split.
 pub struct Mapper<'a, 'py> {
@@ -29,6 +35,11 @@ pub struct Mapper<'a, 'py> {
     recent: RecentKeys<'py>,
     /// For every group the value that came last, and how often, which is not in the sink yet.
     pending: Vec<Pending<'py>>,
+    /// What values took that became pending; those that are small, and as many as groups, don't count.
+    pending_bytes: usize,
+    /// What was taken since it was looked whether the sink is full, and how many pairs were of recent keys.
+    taken_bytes: usize,
+    n_recent: usize,
     /// The key that is being looked up, and the value that is being put into the sink, encoded.
     key: Vec<u8>,
     value: Vec<u8>,
@@ -42,8 +53,10 @@ struct Pending<'py> {
 
 impl<'a, 'py> Mapper<'a, 'py> {
     pub fn new(function: &'a Bound<'py, PyAny>, partition: Option<Bound<'py, PyAny>>) -> Self {
+        let (recent, pending) = (RecentKeys::new(), Vec::new());
+        let (pending_bytes, taken_bytes, n_recent) = (0, 0, 0);
         let (key, value) = (Vec::new(), Vec::new());
-        Mapper { function, partition, recent: RecentKeys::new(), pending: Vec::new(), key, value }
+        Mapper { function, partition, recent, pending, pending_bytes, taken_bytes, n_recent, key, value }
     }
 
     /// The map function.
@@ -67,12 +80,20 @@ impl<'a, 'py> Mapper<'a, 'py> {
 
     /// Puts what is pending into the sink, and forgets the sink's groups.
     pub fn flush(&mut self, sink: &mut MapSink) -> Result<(), UserFailure> {
-        for (group, pending) in sink.groups().zip(std::mem::take(&mut self.pending)) {
-            if let Some(value) = pending.value {
-                self.put(group, &value, pending.n, sink)?;
+        self.put_pending(sink)?;
+        self.pending = Vec::new();
+        self.recent = RecentKeys::new();
+        Ok(())
+    }
+
+    fn put_pending(&mut self, sink: &mut MapSink) -> Result<(), UserFailure> {
+        self.pending_bytes = 0;
+        for (n, group) in (0..self.pending.len()).zip(sink.groups()) {
+            let Pending { value, n } = std::mem::take(&mut self.pending[n]);
+            if let Some(value) = value {
+                self.put(group, &value, n, sink)?;
             }
         }
-        self.recent = RecentKeys::new();
         Ok(())
     }
 
@@ -83,15 +104,14 @@ impl<'a, 'py> Mapper<'a, 'py> {
         empty: &mut dyn FnMut(&mut MapSink) -> Result<(), TaskError>,
     ) -> Result<(), TaskError> {
         let py = pairs.py();
-        let mut taken = 0u32;
         let mut take = |pair: &Bound<'py, PyAny>| {
             self.take(pair, sink)?;
-            taken = taken.wrapping_add(1);
-            if taken.is_multiple_of(PAIRS_BETWEEN_LOOKS) && sink.is_full() {
-                self.flush(sink)?;
-                empty(sink)?;
+            self.taken_bytes += PAIR_BYTES;
+            if self.taken_bytes >= BYTES_BETWEEN_LOOKS {
+                self.look(sink, empty)
+            } else {
+                Ok::<(), TaskError>(())
             }
-            Ok::<(), TaskError>(())
         };
         if let Ok(list) = pairs.cast_exact::<PyList>() {
             list.iter().try_for_each(|pair| take(&pair))?;
@@ -102,6 +122,20 @@ impl<'a, 'py> Mapper<'a, 'py> {
                 // A generator runs the user's code here.
                 take(&pair.map_err(|error| user_exception(py, &error))?)?;
             }
+        }
+        self.look(sink, empty)
+    }
+
+    /// Looks whether the sink is full, and if so has it emptied.
+    fn look(
+        &mut self,
+        sink: &mut MapSink,
+        empty: &mut dyn FnMut(&mut MapSink) -> Result<(), TaskError>,
+    ) -> Result<(), TaskError> {
+        self.taken_bytes = 0;
+        sink.count_known(std::mem::take(&mut self.n_recent));
+        if self.pending_bytes > PENDING_BYTES {
+            self.put_pending(sink)?;
         }
         if sink.is_full() {
             self.flush(sink)?;
@@ -130,9 +164,15 @@ impl<'a, 'py> Mapper<'a, 'py> {
         value: &Bound<'py, PyAny>,
         sink: &mut MapSink,
     ) -> Result<(), UserFailure> {
+        // Also if its group is known: an equal key may be in the pile already, with an earlier value.
+        if sink.wants_pile() {
+            return self.pile(key, value, sink);
+        }
         let group = match self.recent.get(key) {
-            Some(group) => group,
-            None if sink.wants_pile() => return self.pile(key, value, sink),
+            Some(group) => {
+                self.n_recent += 1;
+                group
+            }
             None => self.look_up(key, sink)?,
         };
         let pending = &mut self.pending[group.index()];
@@ -156,7 +196,8 @@ impl<'a, 'py> Mapper<'a, 'py> {
                 sink.set_partition(group, partition(function, key, sink.n_partitions())?);
             }
         }
-        if values::is_atom(key) {
+        self.taken_bytes += self.key.len();
+        if self.key.len() <= RECENT_KEY_BYTES && values::is_atom(key) {
             self.recent.put(key, group);
         }
         Ok(group)
@@ -176,6 +217,7 @@ impl<'a, 'py> Mapper<'a, 'py> {
         }
         self.value.clear();
         values::encode(value, &mut self.value).map_err(|error| bad_value(value, &error))?;
+        self.taken_bytes += self.key.len() + self.value.len();
         let partition = match &self.partition {
             Some(function) => Some(partition(function, key, sink.n_partitions())?),
             None => None,
@@ -196,6 +238,9 @@ impl<'a, 'py> Mapper<'a, 'py> {
             self.put(group, &last, pending.n, sink)?;
         }
         if values::is_atom(value) {
+            let bytes = large(value);
+            self.pending_bytes += bytes;
+            self.taken_bytes += bytes;
             self.pending[group.index()] = Pending { value: Some(value.clone()), n: 1 };
             return Ok(());
         }
@@ -212,9 +257,17 @@ impl<'a, 'py> Mapper<'a, 'py> {
     ) -> Result<(), UserFailure> {
         self.value.clear();
         values::encode_repeated(value, n, &mut self.value).map_err(|error| bad_value(value, &error))?;
+        self.taken_bytes += self.value.len();
         sink.push(group, n, &self.value);
         Ok(())
     }
+}
+
+/// What a text or bytes take, about, if that is much; of other values it is 0.
+fn large(value: &Bound<'_, PyAny>) -> usize {
+    let sized = value.is_exact_instance_of::<PyString>() || value.is_exact_instance_of::<PyBytes>();
+    let length = if sized { value.len().unwrap_or(0) } else { 0 };
+    if length > 4096 { length } else { 0 }
 }
 
 /// The groups of keys that came lately, by the identity of the key object. It holds the objects, so that none
