@@ -113,7 +113,12 @@ impl Executor {
             Stage::Reduce => self.reduce(&mut opened, assignment),
         };
         let counters = opened.code.take_counters();
-        let output = opened.side_inputs.take_failure().map_or(output, Err);
+        let unread = opened.side_inputs.take_failure();
+        if let Some(error) = unread {
+            // User code may have gone on without it, to the end. What went wrong first is what counts.
+            let _ = self.delete_output(assignment);
+            return Err(error);
+        }
         self.job = Some(opened);
         let output = output?;
         let marker = Marker {
@@ -134,9 +139,9 @@ impl Executor {
                 self.delete_output(assignment)?;
                 Ok(Outcome::Superseded)
             }
-            // There is no marker, for certain, and the next attempt needs the room.
+            // There is no marker, for certain, and the next attempt needs the room. Again, the first error is what counts.
             Err(full @ StorageError::Full { .. }) => {
-                self.delete_output(assignment)?;
+                let _ = self.delete_output(assignment);
                 Err(full.into())
             }
             Err(error) => Err(error.into()),
