@@ -144,7 +144,7 @@ impl World {
             code: CodeRef::Python { digest: digest.clone() },
             inputs: vec![InputDescription::Uploaded { splits }],
             side_inputs: BTreeMap::new(),
-            contents: std::collections::BTreeMap::new(),
+            contents: BTreeMap::new(),
             output: None,
             settings,
             submitted_at_ms: 0,
