@@ -41,6 +41,13 @@ fn noise(seed: u64, n: usize) -> Vec<u8> {
 }
 
 fn write(partitions: &[Partition]) -> Bytes {
+impl Append for Vec<u8> {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), TaskError> {
+        self.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
     let mut file = FileWriter::new(Vec::new());
     for partition in partitions {
         for (key, (hint, count, values)) in partition {
