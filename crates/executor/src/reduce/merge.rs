@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use mapreduce_storage::StorageError;
+use futures::{StreamExt, TryStreamExt};
+use mapreduce_storage::{FileRef, StorageError};
 
 use super::heads::Heads;
 use crate::{
@@ -16,6 +17,8 @@ const INPUT_BYTES: usize = 3 * BLOCK_BYTES;
 /// Inputs that are merged at one time, however small the memory or large.
 const INPUTS_MIN: usize = 2;
 const INPUTS_MAX: usize = 1000;
+/// Files that are opened at one time.
+const FETCHES_AT_ONCE: usize = 16;
 
 /// How many inputs can be merged at one time within `memory_bytes`, and how much of each is read at a time.
 pub fn fan_in(memory_bytes: usize, n_inputs: usize) -> (usize, u64) {
@@ -46,8 +49,34 @@ struct State {
 }
 
 impl Merge {
-    /// Merges `inputs`, in this order. If they are too many for the memory, they are merged to fewer first, on
-    /// the local disk.
+    /// Merges what `fetch` opens of `files`, in this order; it is told how much of each to read at a time. An open file
+    /// holds its first part in memory: so no more are open than can be merged, and if there are more, each such lot is
+    /// merged to the local disk before the next is opened.
+    pub(crate) fn fetching<'f, F, I>(
+        files: &[&'f FileRef],
+        resources: &Resources,
+        fetch: impl Fn(&'f FileRef, u64) -> F,
+    ) -> Result<Self, TaskError>
+    where
+        F: Future<Output = Result<I, StorageError>>,
+        I: IntoIterator<Item = Entries>,
+    {
+        let (most, part_bytes) = fan_in(resources.memory_bytes, files.len());
+        let open = |some: &[&'f FileRef]| {
+            let fetches = some.iter().map(|file| fetch(file, part_bytes));
+            let opened = futures::stream::iter(fetches).buffered(FETCHES_AT_ONCE).try_collect();
+            let opened: Vec<I> = resources.wait(opened)?;
+            Merge::new(opened.into_iter().flatten().collect(), resources)
+        };
+        if files.len() <= most {
+            return open(files);
+        }
+        let spill = |some| Ok(open(some)?.spill(resources)?.partition(resources, 0, part_bytes));
+        Merge::new(files.chunks(most).map(spill).collect::<Result<_, TaskError>>()?, resources)
+    }
+
+    /// Merges `inputs`, in this order, which are on the local disk, or fit into the memory. If they are too many for
+    /// that, they are merged to fewer first.
     pub fn new(mut inputs: Vec<Entries>, resources: &Resources) -> Result<Self, TaskError> {
         let (most, part_bytes) = fan_in(resources.memory_bytes, inputs.len());
         while inputs.len() > most {
