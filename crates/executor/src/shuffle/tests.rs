@@ -222,6 +222,22 @@ fn files_that_are_too_many_for_the_memory_are_merged_before_others_are_opened() 
 }
 
 #[test]
+fn more_values_than_can_be_counted_are_noticed() {
+    let disk = Disk::new();
+    let mut file = FileWriter::new(Vec::new());
+    for (key, count) in [(b"a", u64::MAX), (b"b", 1)] {
+        file.push(key, b"", count, b"v").unwrap();
+    }
+    file.end_partition().unwrap();
+    let file = disk.put(file.finish().unwrap().into());
+    let mut merge = Merge::new(disk.open(&file).unwrap(), &disk.0).unwrap();
+    assert!(merge.next_group().unwrap().is_some());
+    assert_eq!(merge.n_values(), 0);
+    let error = merge.next_group().unwrap_err().to_string();
+    assert!(error.contains("more values than can be counted"), "{error}");
+}
+
+#[test]
 fn an_index_that_lies_is_noticed() {
     let disk = Disk::new();
     let partition: Partition = [(b"key".to_vec(), (vec![], 1, vec![7]))].into();
