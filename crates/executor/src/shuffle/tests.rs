@@ -238,6 +238,16 @@ fn more_values_than_can_be_counted_are_noticed() {
 }
 
 #[test]
+fn after_the_last_entry_it_stands_at_none() {
+    let disk = Disk::new();
+    let file = disk.put(write(&[[(b"key".to_vec(), (vec![1], 1, vec![7]))].into()]));
+    let mut entries = disk.open(&file).unwrap().pop().unwrap();
+    assert!(entries.advance().unwrap() && !entries.advance().unwrap());
+    let at = (entries.key(), entries.hint(), entries.values(), entries.prefix());
+    assert_eq!(at, (b"".as_slice(), b"".as_slice(), Values::default(), 0));
+}
+
+#[test]
 fn an_index_that_lies_is_noticed() {
     let disk = Disk::new();
     let partition: Partition = [(b"key".to_vec(), (vec![], 1, vec![7]))].into();
