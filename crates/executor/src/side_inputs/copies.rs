@@ -14,6 +14,8 @@ use std::{
 const PREFIX: &str = "mapreduce-side-";
 /// How often to look whether another process has fetched something.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// A copy that nobody has written to for so long will not be completed: its process was killed.
+const ABANDONED_AFTER: Duration = Duration::from_secs(3600);
 
 /// The user's own directory, made if it isn't there. Others may be able to write to `scratch`.
 pub(super) fn directory(scratch: &Path, user: u32) -> io::Result<PathBuf> {
@@ -68,23 +70,25 @@ pub(super) fn wait_for_turn(directory: &Path, path: &Path, patience: Duration) -
 }
 
 /// Removes the oldest copies, but for `newest`, while all others together take more than `bytes_max`. Who has one open
-/// reads on.
+/// reads on. One that is being fetched is no copy yet.
 pub(super) fn make_room(directory: &Path, newest: &Path, bytes_max: u64) -> io::Result<()> {
     let mut others: Vec<(SystemTime, u64, PathBuf)> = Vec::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let name = entry.file_name();
-        if !name.as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
-            continue;
-        }
+        let Some(rest) = name.as_encoded_bytes().strip_prefix(PREFIX.as_bytes()) else { continue };
         let metadata = match entry.metadata() {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         };
         let modified = metadata.modified()?;
-        if entry.path() != newest {
-            others.push((modified, metadata.len(), entry.path()));
+        if rest.len() == 64 && rest.iter().all(u8::is_ascii_hexdigit) {
+            if entry.path() != newest {
+                others.push((modified, metadata.len(), entry.path()));
+            }
+        } else if rest.ends_with(b".new") && modified.elapsed().is_ok_and(|age| age > ABANDONED_AFTER) {
+            remove(&entry.path())?;
         }
     }
     others.sort_unstable_by(|a, b| b.cmp(a));
@@ -161,6 +165,20 @@ mod tests {
         assert_eq!(content, "12345");
         make_room(scratch.path(), &newest, 0).unwrap();
         assert_eq!(names(scratch.path()), [copy("e"), "program-d".to_owned()].into());
+    }
+
+    #[test]
+    fn what_another_process_is_fetching_does_not_make_room() {
+        let scratch = tempfile::tempdir().unwrap();
+        let make = |name: &str, age| make(scratch.path(), name, age);
+        let (newest, old) = (make(&copy("a"), 0), make(&copy("b"), 10));
+        let fetching = make(&format!("{}x3Yz9Q.new", copy("c")), 60);
+        let abandoned = make(&format!("{}qW4eRt.new", copy("d")), 2 * ABANDONED_AFTER.as_secs());
+        make_room(scratch.path(), &newest, 5).unwrap();
+        assert!([&newest, &old, &fetching].iter().all(|path| path.exists()));
+        assert!(!abandoned.exists());
+        make_room(scratch.path(), &newest, 0).unwrap();
+        assert!(fetching.exists() && !old.exists());
     }
 
     #[test]
