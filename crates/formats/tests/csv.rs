@@ -221,6 +221,21 @@ fn malformed_rows_are_told_by_their_line() {
     assert!(matches!(refusal(&bad, &files.plain("a")), FormatError::Unsuitable { .. }));
 }
 
+/// If each row searched for the end of its line, this would take minutes.
+#[test]
+fn rows_that_end_with_a_return_are_read_in_one_go() {
+    let mut files = Files::new();
+    let file = files.plain("a,b\r".repeat(1 << 20));
+    for format in [CSV, MULTILINE] {
+        let found = batches(&format, std::slice::from_ref(&file), u64::MAX, MAX).unwrap();
+        assert_eq!(found.iter().map(Batch::len).sum::<usize>(), 1 << 20);
+    }
+    // What is a line to who looks for its end is long, and the error says what to do.
+    let error = batches(&CSV, std::slice::from_ref(&file), u64::MAX, 1 << 20).unwrap_err().to_string();
+    assert!(error.contains("if rows end with \\r alone, read the file with multiline=True"), "{error}");
+    assert!(batches(&MULTILINE, &[file], u64::MAX, 1 << 20).is_ok());
+}
+
 #[test]
 fn a_quoted_field_may_cross_buffers() {
     let mut files = Files::new();
