@@ -221,6 +221,35 @@ fn malformed_rows_are_told_by_their_line() {
     assert!(matches!(refusal(&bad, &files.plain("a")), FormatError::Unsuitable { .. }));
 }
 
+/// A field that holds nothing takes 4 bytes of a record.
+#[test]
+fn no_record_is_longer_than_the_limit() {
+    let mut files = Files::new();
+    for format in [CSV, MULTILINE] {
+        for (row, record_bytes) in [(",".repeat(1000), 4 + 4 * 1001), ("x".repeat(1000), 4 + 4 + 1000)] {
+            let file = [files.plain(row)];
+            let found = batches(&format, &file, u64::MAX, record_bytes).unwrap();
+            assert_eq!(found[0].get(0).len(), record_bytes as usize);
+            for max in [1, 4, 100, 256, 259, 300, record_bytes - 1] {
+                let refused = batches(&format, &file, u64::MAX, max);
+                assert!(matches!(refused, Err(FormatError::TooLong { .. })), "{max}");
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_of_different_width_are_no_table() {
+    let rows = [row(&["1", "2"]), row(&["3"])];
+    let width = rows[0].len() as u32;
+    let bytes = rows.concat();
+    let records = vec![(0, width), (width, bytes.len() as u32)];
+    let batch = Batch::of_uploaded("file:///a.csv".into(), 0, (bytes, records));
+    assert!(batch.csv_table(0..1).is_ok());
+    let error = batch.csv_table(0..2).unwrap_err().to_string();
+    assert!(error.contains("file:///a.csv") && error.contains("no rows of CSV of equal width"), "{error}");
+}
+
 /// If each row searched for the end of its line, this would take minutes.
 #[test]
 fn rows_that_end_with_a_return_are_read_in_one_go() {

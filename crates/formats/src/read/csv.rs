@@ -192,6 +192,9 @@ impl CsvReader {
             text += wrote;
             fields += ended;
             match result {
+                ReadRecordResult::Record if record_bytes(fields, text) > self.max as usize => {
+                    return Err(self.too_long(place));
+                }
                 ReadRecordResult::Record => return Ok(Some(Row { place, text, fields })),
                 ReadRecordResult::OutputFull => self.grow_text(place)?,
                 ReadRecordResult::OutputEndsFull => self.grow_ends(place)?,
@@ -270,12 +273,13 @@ impl CsvReader {
         Ok(())
     }
 
-    /// Empty fields make no text, yet each takes 4 bytes of a record.
+    /// Empty fields make no text, yet each takes a part of a record.
     fn grow_ends(&mut self, place: Place) -> Result<(), FormatError> {
-        if 4 * self.ends.len() >= self.max as usize {
+        if record_bytes(self.ends.len(), 0) >= self.max as usize {
             return Err(self.too_long(place));
         }
-        self.ends.resize(2 * self.ends.len(), 0);
+        // At least one more, which would be the first too many.
+        self.ends.resize((2 * self.ends.len()).min(self.max as usize / 4 + 1), 0);
         Ok(())
     }
 
@@ -298,6 +302,11 @@ impl CsvReader {
             Source::Lines(lines) => lines.url(),
         }
     }
+}
+
+/// How long the record of a row is.
+fn record_bytes(fields: usize, text: usize) -> usize {
+    4 + 4 * fields + text
 }
 
 /// Start and end of every field.
