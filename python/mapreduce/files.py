@@ -148,7 +148,8 @@ def read_csv(
         delimiter: The one ASCII character between fields.
         header: Whether the first row of every file names the fields.
         multiline: Whether quoted fields may hold line ends. Then each file is read by one task. Unless it is said, a
-            field with a ``\n`` is an error.
+            field with a ``\n`` is an error, and a file whose rows end with ``\r`` alone is one line, which must fit
+            into memory.
         arrow: Give the map function a list of one ``pyarrow.RecordBatch`` instead of rows: columns of strings, named
             by the header, or else ``f0``, ``f1`` and so on. Needs pyarrow where the workers run.
         compression: How all files are compressed; None: as their names tell.

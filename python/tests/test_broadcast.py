@@ -21,7 +21,7 @@ def side_objects(cluster, job_id):
 
 
 def copies(cluster):
-    return sorted((cluster.directory / "scratch").glob("mapreduce-side-*"))
+    return sorted((cluster.directory / "scratch").glob("mapreduce-*/mapreduce-side-*"))
 
 
 def test_every_function_may_read_it(cluster):

@@ -359,7 +359,8 @@ impl<'a> Pieces<'a> {
             return self.big(negative, exponent, small, &groups);
         }
         let zeros = u64::from(small.trailing_zeros());
-        let (mantissa, below_point) = (small >> zeros, (n_bits - zeros) as i64 - exponent);
+        let below_point = ((n_bits - zeros) as i64).checked_sub(exponent).ok_or(self.bad())?;
+        let mantissa = small >> zeros;
         if below_point > 0 {
             return self.fraction(negative, mantissa, -below_point);
         }
@@ -504,6 +505,12 @@ mod tests {
                 while !pieces.is_empty() && pieces.next_piece().is_ok() {}
             }
         }
+    }
+
+    #[test]
+    fn an_exponent_below_all_floats_is_an_error() {
+        let lowest = [0x13, 0x77, 0x80, 0, 0, 0, 0, 0, 0, 0x65];
+        assert_eq!(read(&[lowest.as_slice(), &[1; 14], &[2]].concat()), Err(BadKey { at: 25 }));
     }
 
     #[test]

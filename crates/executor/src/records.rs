@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use mapreduce_core::{Content, InputDescription, JobId};
-use mapreduce_formats::{Batch, SplitReader};
+use mapreduce_formats::{BATCH_BYTES, Batch, SplitReader};
 use mapreduce_storage::splits::read_split;
 
 use crate::{Resources, TaskError, results, shuffle::Entries, varint};
@@ -87,9 +87,6 @@ impl Records {
         self.n_records
     }
 }
-
-/// A batch ends when it has so many bytes.
-const BATCH_BYTES: usize = 512 << 10;
 
 /// The next pairs of an earlier job's result, as records that [`pair`] takes apart.
 fn next_pairs(entries: &mut Entries, first: &mut u64) -> Result<Option<Batch>, TaskError> {

@@ -18,7 +18,8 @@ pub struct Resources {
     /// How much memory the engine's buffers may take, in bytes. A budget that is too small for one block of each
     /// of two files is exceeded.
     pub memory_bytes: usize,
-    /// A directory on a local disk. Files in it have no names: they are gone with their process.
+    /// A directory on a local disk. What a task writes there has no name, and is gone with its process; side inputs
+    /// have names, since processes share them.
     pub scratch: PathBuf,
 }
 

@@ -1,6 +1,5 @@
 //! Reading the result of a job that has succeeded.
 
-use futures::{StreamExt, TryStreamExt};
 use mapreduce_core::{JobId, Stage};
 use mapreduce_storage::{Manifest, StorageError, paths, read};
 
@@ -9,9 +8,6 @@ use crate::{
     reduce::{Merge, fan_in},
     shuffle::{Entries, fetch_file, fetch_partition},
 };
-
-/// Files that are opened at one time.
-pub(crate) const FETCHES_AT_ONCE: usize = 16;
 
 /// How many bytes the result takes in storage.
 pub fn stored_bytes(resources: &Resources, job: JobId) -> Result<u64, TaskError> {
@@ -38,9 +34,5 @@ pub fn partition(resources: &Resources, job: JobId, index: u32) -> Result<Option
 pub fn merge(resources: &Resources, job: JobId) -> Result<Merge, TaskError> {
     let manifest = read_manifest(resources, job)?;
     let files: Vec<_> = manifest.entries.iter().flat_map(|entry| &entry.files).collect();
-    let (_, part_bytes) = fan_in(resources.memory_bytes, files.len());
-    let fetches = files.iter().map(|file| fetch_file(resources, job, file, part_bytes));
-    let opened = futures::stream::iter(fetches).buffered(FETCHES_AT_ONCE).try_collect();
-    let opened: Vec<_> = resources.wait(opened)?;
-    Merge::new(opened.into_iter().flatten().collect(), resources)
+    Merge::fetching(&files, resources, |file, part_bytes| fetch_file(resources, job, file, part_bytes))
 }

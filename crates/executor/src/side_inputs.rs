@@ -1,17 +1,16 @@
 //! Side inputs: bytes that user code reads beside its records, such as a value that was broadcast to all tasks.
 //!
-//! Each is an object of the job, named by its digest. The processes of a machine share one copy of it in the scratch
-//! directory, which whoever needs it first fetches from storage; it serves other jobs with the same side input, too.
-//! Copies are a cache: one that is gone or damaged is fetched again.
+//! Each is an object of the job, named by its digest. A user's processes on a machine share one copy of it below the
+//! scratch directory, which whoever needs it first fetches from storage; it serves other jobs with the same side input,
+//! too. Copies are a cache: one that is gone or damaged is fetched again.
+
+mod copies;
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File, TryLockError},
-    io::{self, Seek},
-    path::{Path, PathBuf},
+    fs::File,
     sync::{Arc, Mutex, PoisonError},
-    thread,
-    time::{Duration, Instant, SystemTime},
+    time::Duration,
 };
 
 use mapreduce_core::{JobId, JobSpec};
@@ -19,13 +18,10 @@ use mapreduce_storage::{LocalCopyError, copy_locally, paths};
 
 use crate::{Resources, TaskError};
 
-/// What the copies' names begin with.
-const PREFIX: &str = "mapreduce-side-";
 /// What the copies may take, beside the one that came last: the oldest go first.
 const KEPT_BYTES_MAX: u64 = 1 << 30;
-/// How long to wait for another process that is fetching, and how often to look: it may have been stopped.
+/// How long to wait for another process that is fetching: it may have been stopped.
 const PATIENCE: Duration = Duration::from_secs(5);
-const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// A side input that can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -71,14 +67,16 @@ impl SideInputs {
 
     fn shared_copy(&self, digest: &str) -> Result<File, TaskError> {
         let scratch = &self.resources.scratch;
-        let path = scratch.join(format!("{PREFIX}{digest}"));
         let refused = |error| TaskError::scratch(scratch)(error);
-        if let Some(copy) = open_intact(&path, digest).map_err(refused)? {
+        let user = rustix::process::geteuid().as_raw();
+        let directory = copies::directory(scratch, user).map_err(refused)?;
+        let path = copies::path(&directory, digest);
+        if let Some(copy) = copies::open_intact(&path, digest, user).map_err(refused)? {
             return Ok(copy);
         }
         // Held until this returns.
-        let _turn = wait_for_turn(scratch, &path, PATIENCE).map_err(refused)?;
-        if let Some(copy) = open_intact(&path, digest).map_err(refused)? {
+        let _turn = copies::wait_for_turn(&directory, &path, PATIENCE).map_err(refused)?;
+        if let Some(copy) = copies::open_intact(&path, digest, user).map_err(refused)? {
             return Ok(copy);
         }
         let object = paths::side_input(self.job, digest);
@@ -87,69 +85,22 @@ impl SideInputs {
             LocalCopyError::Storage(error) => TaskError::Storage(error),
             LocalCopyError::Disk { source, .. } => refused(source),
         })?;
-        make_room(scratch, &path, KEPT_BYTES_MAX).map_err(refused)?;
+        // The copy is there, and the next one that comes makes room again.
+        let _ = copies::make_room(&directory, &path, KEPT_BYTES_MAX);
         Ok(copy)
     }
 }
 
-/// The file, if it is there and what its name says.
-fn open_intact(path: &Path, digest: &str) -> io::Result<Option<File>> {
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(&mut file)?;
-    file.rewind()?;
-    Ok((hasher.finalize().to_hex().as_str() == digest).then_some(file))
-}
-
-/// Waits as long as another process fetches something, or until `path` is there: so that several which need the same
-/// fetch it once. The turn ends when the file is dropped, or its process is killed. Nothing but effort depends on it.
-fn wait_for_turn(scratch: &Path, path: &Path, patience: Duration) -> io::Result<File> {
-    let turn =
-        File::options().create(true).truncate(false).write(true).open(scratch.join("mapreduce-side.lock"))?;
-    let since = Instant::now();
-    let busy = || matches!(turn.try_lock(), Err(TryLockError::WouldBlock));
-    while busy() && !path.exists() && since.elapsed() < patience {
-        thread::sleep(LOOK_EVERY);
-    }
-    Ok(turn)
-}
-
-/// Removes the oldest copies, but for `newest`, while all others together take more than `bytes_max`. Who has one open
-/// reads on.
-fn make_room(scratch: &Path, newest: &Path, bytes_max: u64) -> io::Result<()> {
-    let mut others: Vec<(SystemTime, u64, PathBuf)> = Vec::new();
-    for entry in fs::read_dir(scratch)? {
-        let entry = entry?;
-        let is_copy = entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes());
-        if is_copy && entry.path() != newest {
-            match entry.metadata() {
-                Ok(metadata) => others.push((metadata.modified()?, metadata.len(), entry.path())),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-    others.sort_unstable_by(|a, b| b.cmp(a));
-    let mut kept = 0;
-    for (_, length, path) in others {
-        kept += length;
-        if kept > bytes_max {
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, io::Read, os::unix::fs::MetadataExt};
+    use std::{
+        collections::BTreeSet,
+        fs,
+        io::Read,
+        os::unix::fs::MetadataExt,
+        path::{Path, PathBuf},
+        thread,
+    };
 
     use mapreduce_core::{CodeRef, Settings};
     use mapreduce_storage::{Store, put_file};
@@ -186,7 +137,7 @@ mod tests {
             code: CodeRef::Native { digest: String::new() },
             inputs: vec![],
             side_inputs: (0..).zip(contents).map(|(n, content)| (format!("{n}"), digest(content))).collect(),
-            contents: std::collections::BTreeMap::new(),
+            contents: BTreeMap::new(),
             output: None,
             settings: Settings::default(),
             submitted_at_ms: 0,
@@ -205,11 +156,8 @@ mod tests {
         content
     }
 
-    fn names(scratch: &Path) -> BTreeSet<String> {
-        fs::read_dir(scratch)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect()
+    fn directory(scratch: &Path) -> PathBuf {
+        copies::directory(scratch, rustix::process::geteuid().as_raw()).unwrap()
     }
 
     #[test]
@@ -232,7 +180,7 @@ mod tests {
         put(&side, b"content");
         put(&side, b"");
         assert_eq!((read(&side, "0"), read(&side, "1")), (b"content".to_vec(), vec![]));
-        let copy = scratch.path().join(format!("{PREFIX}{}", digest(b"content")));
+        let copy = copies::path(&directory(scratch.path()), &digest(b"content"));
         assert_eq!(copy.metadata().unwrap().mode() & 0o777, 0o600);
 
         fs::write(&copy, "damaged").unwrap();
@@ -256,42 +204,20 @@ mod tests {
         // The code's own mistake is its own to handle.
         assert!(side.open("2").unwrap_err().to_string().contains("no side input \"2\""));
         assert!(side.take_failure().is_none());
-        assert_eq!(names(scratch.path()), ["mapreduce-side.lock".to_owned()].into());
+        assert_eq!(copies::names(&directory(scratch.path())), ["mapreduce-side.lock".to_owned()].into());
     }
 
     #[test]
-    fn a_process_that_was_stopped_while_it_fetched_holds_up_nobody_for_long() {
-        let scratch = tempfile::tempdir().unwrap();
-        let path = scratch.path().join("copy");
-        let stopped = wait_for_turn(scratch.path(), &path, PATIENCE).unwrap();
-        wait_for_turn(scratch.path(), &path, Duration::from_millis(20)).unwrap();
-        // What comes ends the wait, too.
-        fs::write(&path, "").unwrap();
-        wait_for_turn(scratch.path(), &path, Duration::MAX).unwrap();
-        drop(stopped);
-    }
-
-    #[test]
-    fn the_oldest_copies_make_room() {
-        let scratch = tempfile::tempdir().unwrap();
-        let make = |name: &str, age: u64| {
-            let path = scratch.path().join(name);
-            fs::write(&path, "12345").unwrap();
-            let then = SystemTime::now() - Duration::from_secs(age);
-            File::options().write(true).open(&path).unwrap().set_modified(then).unwrap();
-            path
-        };
-        let newest = make("mapreduce-side-new", 0);
-        let (old, older) = (make("mapreduce-side-b", 10), make("mapreduce-side-a", 20));
-        let (oldest, other) = (make("mapreduce-side-c", 30), make("program-d", 40));
-        let mut reading = File::open(&oldest).unwrap();
-        make_room(scratch.path(), &newest, 10).unwrap();
-        assert!([&newest, &old, &older, &other].iter().all(|path| path.exists()));
-        assert!(!oldest.exists());
-        let mut content = String::new();
-        reading.read_to_string(&mut content).unwrap();
-        assert_eq!(content, "12345");
-        make_room(scratch.path(), &newest, 0).unwrap();
-        assert_eq!(names(scratch.path()), ["mapreduce-side-new".to_owned(), "program-d".to_owned()].into());
+    fn what_can_not_make_room_keeps_nobody_from_reading() {
+        let (store, scratch) = (store(), tempfile::tempdir().unwrap());
+        let side = side_inputs(&store, scratch.path(), &[b"content"]);
+        put(&side, b"content");
+        // The older is no file, and can't be removed as one.
+        let directory = directory(scratch.path());
+        let [older, large] = [b"older", b"large"].map(|name| copies::path(&directory, &digest(name)));
+        fs::create_dir(older).unwrap();
+        File::create(&large).unwrap().set_len(KEPT_BYTES_MAX + 1).unwrap();
+        assert_eq!(read(&side, "0"), b"content");
+        assert!(!large.exists());
     }
 }

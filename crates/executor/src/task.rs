@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures::{StreamExt, TryStreamExt};
+use futures::TryFutureExt;
 use mapreduce_core::{
     AttemptId, Clock, Content, Failure, FailureKind, Incarnation, JobId, JobSpec, OutputDescription,
     Partitioning, Persisted, Plan, Stage, TaskId, content_bytes_max,
@@ -17,8 +17,7 @@ use crate::{
     Records, Resources, SideInputs, TaskError, UserCode, UserFailure,
     map::{MapSink, Partitioner},
     output,
-    reduce::{Merge, fan_in},
-    results::FETCHES_AT_ONCE,
+    reduce::Merge,
     shuffle::{FileWriter, Stored, fetch_partition},
 };
 
@@ -113,8 +112,13 @@ impl Executor {
             Stage::Reduce => self.reduce(&mut opened, assignment),
         };
         let counters = opened.code.take_counters();
-        let output = opened.side_inputs.take_failure().map_or(output, Err);
+        let unread = opened.side_inputs.take_failure();
         self.job = Some(opened);
+        if let Some(error) = unread {
+            // User code may have gone on without it, to the end. What went wrong first is what counts.
+            let _ = self.delete_output(assignment);
+            return Err(error);
+        }
         let output = output?;
         let marker = Marker {
             task,
@@ -134,9 +138,9 @@ impl Executor {
                 self.delete_output(assignment)?;
                 Ok(Outcome::Superseded)
             }
-            // There is no marker, for certain, and the next attempt needs the room.
+            // There is no marker, for certain, and the next attempt needs the room. Again, the first error is what counts.
             Err(full @ StorageError::Full { .. }) => {
-                self.delete_output(assignment)?;
+                let _ = self.delete_output(assignment);
                 Err(full.into())
             }
             Err(error) => Err(error.into()),
@@ -252,10 +256,9 @@ impl Maps {
     /// One partition of all map outputs.
     fn open(&self, resources: &Resources, job: JobId, partition: u32) -> Result<Merge, TaskError> {
         let files: Vec<_> = self.manifest.entries.iter().flat_map(|entry| &entry.files).collect();
-        let (_, part_bytes) = fan_in(resources.memory_bytes, files.len());
-        let opens = files.iter().map(|file| fetch_partition(resources, job, file, partition, part_bytes));
-        let opened = futures::stream::iter(opens).buffered(FETCHES_AT_ONCE).try_collect();
-        Merge::new(resources.wait(opened)?, resources)
+        Merge::fetching(&files, resources, |file, part_bytes| {
+            fetch_partition(resources, job, file, partition, part_bytes).map_ok(Some)
+        })
     }
 }
 

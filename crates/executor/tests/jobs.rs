@@ -108,6 +108,27 @@ impl UserCode for Words {
     }
 }
 
+/// Does something before it maps.
+struct Before<F>(F);
+
+impl<F: Fn()> UserCode for Before<F> {
+    fn map(&mut self, records: &mut Records, sink: &mut MapSink) -> Result<(), TaskError> {
+        (self.0)();
+        Words::default().map(records, sink)
+    }
+    fn reduce(&mut self, group: Group, out: &mut Vec<u8>) -> Result<u64, TaskError> {
+        Words::default().reduce(group, out)
+    }
+    fn write(
+        &mut self,
+        groups: &mut Merge,
+        format: &FileFormat,
+        write: &mut dyn FnMut(&[u8]) -> Result<(), TaskError>,
+    ) -> Result<(), TaskError> {
+        Words::default().write(groups, format, write)
+    }
+}
+
 struct World {
     runtime: Runtime,
     store: Store,
@@ -135,7 +156,7 @@ impl World {
             code: CodeRef::Python { digest: digest.clone() },
             inputs: vec![InputDescription::Uploaded { splits }],
             side_inputs: BTreeMap::new(),
-            contents: std::collections::BTreeMap::new(),
+            contents: BTreeMap::new(),
             output: None,
             settings,
             submitted_at_ms: 0,
@@ -455,26 +476,8 @@ fn the_loser_of_a_race_deletes_its_own_data_and_nothing_else() {
         let mut rival = Executor::new(resources(&store, 1), Arc::new(SystemClock::default()), load);
         assert_eq!(rival.run_task(&assignment(MAP, 1)), Outcome::Committed);
     };
-    struct Slow<F>(F);
-    impl<F: Fn()> UserCode for Slow<F> {
-        fn map(&mut self, records: &mut Records, sink: &mut MapSink) -> Result<(), TaskError> {
-            (self.0)();
-            Words::default().map(records, sink)
-        }
-        fn reduce(&mut self, group: Group, out: &mut Vec<u8>) -> Result<u64, TaskError> {
-            Words::default().reduce(group, out)
-        }
-        fn write(
-            &mut self,
-            groups: &mut Merge,
-            format: &FileFormat,
-            write: &mut dyn FnMut(&[u8]) -> Result<(), TaskError>,
-        ) -> Result<(), TaskError> {
-            Words::default().write(groups, format, write)
-        }
-    }
     let load = Box::new(move |_: &JobSpec, _: &[u8], _: &SideInputs| {
-        Ok(Box::new(Slow(rival.clone())) as Box<dyn UserCode>)
+        Ok(Box::new(Before(rival.clone())) as Box<dyn UserCode>)
     });
     let mut slow = Executor::new(resources(&world.store, 1), Arc::new(SystemClock::default()), load);
     assert_eq!(slow.run_task(&assignment(MAP, 2)), Outcome::Superseded);
@@ -569,6 +572,37 @@ fn an_attempt_whose_marker_finds_no_room_takes_its_output_away() {
     assert!(!world.exists(&output(1)));
     assert_eq!(executor.run_task(&assignment(MAP, 2)), Outcome::Committed);
     assert!(world.exists(&output(2)));
+}
+
+#[test]
+fn what_keeps_an_output_from_being_taken_away_does_not_hide_that_the_disk_is_full() {
+    let world = World::split(&many(), SplitSize::Exactly(NonZeroU64::MAX), settings(1));
+    let full = Faulty::over(&world.store, &[Fault::None, Fault::NoRoom, Fault::NoRoom, Fault::Stuck], &[]);
+    let failed = failure(executor_with(resources(&full, 1 << 20)).run_task(&assignment(MAP, 1)));
+    assert!(failed.message.contains("storage is full"), "{}", failed.message);
+}
+
+#[test]
+fn an_attempt_that_goes_on_without_a_side_input_fails_and_takes_its_output_away() {
+    let world = World::split(&many(), SplitSize::Exactly(NonZeroU64::MAX), settings(1));
+    world.runtime.block_on(async {
+        let path = paths::spec(JOB);
+        let mut spec: JobSpec = mapreduce_storage::read(&world.store, &path).await.unwrap().unwrap();
+        spec.side_inputs.insert("absent".to_owned(), blake3::hash(b"absent").to_hex().to_string());
+        world.store.delete(&path).await.unwrap();
+        create(&world.store, &path, &spec).await.unwrap();
+    });
+    let load = Box::new(|_: &JobSpec, _: &[u8], side: &SideInputs| {
+        let side = side.clone();
+        Ok(Box::new(Before(move || drop(side.open("absent")))) as Box<dyn UserCode>)
+    });
+    let scratch = tempfile::tempdir().unwrap();
+    let resources = Resources::local(world.store.clone(), 1, scratch.path().to_owned());
+    let mut executor = Executor::new(resources, Arc::new(SystemClock::default()), load);
+    let failed = failure(executor.run_task(&assignment(MAP, 1)));
+    assert!(failed.message.contains("is not in storage"), "{}", failed.message);
+    let output = paths::attempt_output(JOB, MAP, AttemptId { epoch: Epoch(1), number: 1 });
+    assert!(!world.exists(&output));
 }
 
 /// It may appear yet, so what it names must stay.

@@ -3,6 +3,7 @@
 use std::{io, sync::Arc};
 
 use mapreduce_core::FailureKind;
+use rustix::io::Errno;
 
 use crate::Position;
 
@@ -164,19 +165,40 @@ fn is_trouble(error: &io::Error) -> bool {
         AlreadyExists, InvalidData, InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound,
         Other, PermissionDenied, ReadOnlyFilesystem, Unsupported,
     };
-    !matches!(
-        error.kind(),
-        AlreadyExists
-            | InvalidData
-            | InvalidFilename
-            | InvalidInput
-            | IsADirectory
-            | NotADirectory
-            | NotFound
-            | Other
-            | PermissionDenied
-            | ReadOnlyFilesystem
-            | Unsupported
+    match Errno::from_io_error(error) {
+        Some(errno) => passes(errno),
+        // A library's words, or what it makes of a network's or a system's error.
+        None => !matches!(
+            error.kind(),
+            AlreadyExists
+                | InvalidData
+                | InvalidFilename
+                | InvalidInput
+                | IsADirectory
+                | NotADirectory
+                | NotFound
+                | Other
+                | PermissionDenied
+                | ReadOnlyFilesystem
+                | Unsupported
+        ),
+    }
+}
+
+/// Only what is listed here does: a job whose tasks fail of trouble is repeated without end.
+fn passes(errno: Errno) -> bool {
+    matches!(
+        errno,
+        // No room, no memory, no handles.
+        Errno::NOSPC | Errno::DQUOT | Errno::NOMEM | Errno::NOBUFS | Errno::MFILE | Errno::NFILE | Errno::NOLCK
+            // The device.
+            | Errno::IO | Errno::REMOTEIO | Errno::UCLEAN | Errno::NODEV | Errno::NXIO
+            // Something else is in the way.
+            | Errno::AGAIN | Errno::BUSY | Errno::DEADLK | Errno::INTR
+            // A file system of the network.
+            | Errno::STALE | Errno::TIMEDOUT | Errno::NETDOWN | Errno::NETUNREACH | Errno::NETRESET
+            | Errno::HOSTDOWN | Errno::HOSTUNREACH | Errno::CONNABORTED | Errno::CONNREFUSED | Errno::CONNRESET
+            | Errno::NOTCONN | Errno::SHUTDOWN | Errno::PIPE | Errno::PROTO | Errno::COMM
     )
 }
 
@@ -187,15 +209,39 @@ mod tests {
     #[test]
     fn a_disk_in_trouble_is_not_the_fault_of_the_task_and_a_wrong_path_is() {
         let kind = |code| FormatError::unwritable("/out", io::Error::from_raw_os_error(code)).failure_kind();
-        for (name, code) in [("ENOSPC", 28), ("EDQUOT", 122), ("EIO", 5), ("ESTALE", 116)] {
+        for (name, code) in [
+            ("ENOSPC", 28),
+            ("EDQUOT", 122),
+            ("EIO", 5),
+            ("ESTALE", 116),
+            ("ENOMEM", 12),
+            ("EMFILE", 24),
+            ("ENFILE", 23),
+            ("EAGAIN", 11),
+            ("ETIMEDOUT", 110),
+            ("ENOTCONN", 107),
+        ] {
             assert_eq!(kind(code), FailureKind::Storage, "{name}");
         }
-        for (name, code) in
-            [("EACCES", 13), ("EPERM", 1), ("EROFS", 30), ("ENOTDIR", 20), ("ENAMETOOLONG", 36)]
-        {
+        for (name, code) in [
+            ("EACCES", 13),
+            ("EPERM", 1),
+            ("EROFS", 30),
+            ("ENOTDIR", 20),
+            ("ENAMETOOLONG", 36),
+            ("ELOOP", 40),
+            ("EFBIG", 27),
+            ("EMLINK", 31),
+            ("EXDEV", 18),
+            ("ENOTEMPTY", 39),
+            ("ETXTBSY", 26),
+        ] {
             assert_eq!(kind(code), FailureKind::BadData, "{name}");
         }
         let no_call = FormatError::unwritable("/out", io::Error::other("the library objects"));
         assert_eq!(no_call.failure_kind(), FailureKind::BadData);
+        let far_away =
+            FormatError::unwritable("/out", io::Error::new(io::ErrorKind::ConnectionReset, "lost"));
+        assert_eq!(far_away.failure_kind(), FailureKind::Storage);
     }
 }

@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::time::Instant;
+
 use common::*;
 use mapreduce_core::{Compression, FileFormat, FileRange, InputFile};
 use mapreduce_formats::{BATCH_BYTES, Batch, FormatError, read};
@@ -219,6 +221,53 @@ fn malformed_rows_are_told_by_their_line() {
     }
     let bad = FileFormat::Csv { delimiter: b'"', header: false, multiline: false };
     assert!(matches!(refusal(&bad, &files.plain("a")), FormatError::Unsuitable { .. }));
+}
+
+/// A field that holds nothing takes 4 bytes of a record.
+#[test]
+fn no_record_is_longer_than_the_limit() {
+    let mut files = Files::new();
+    for format in [CSV, MULTILINE] {
+        for (row, record_bytes) in [(",".repeat(1000), 4 + 4 * 1001), ("x".repeat(1000), 4 + 4 + 1000)] {
+            let file = [files.plain(row)];
+            let found = batches(&format, &file, u64::MAX, record_bytes).unwrap();
+            assert_eq!(found[0].get(0).len(), record_bytes as usize);
+            for max in [1, 4, 100, 256, 259, 300, record_bytes - 1] {
+                let refused = batches(&format, &file, u64::MAX, max);
+                assert!(matches!(refused, Err(FormatError::TooLong { .. })), "{max}");
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_of_different_width_are_no_table() {
+    let rows = [row(&["1", "2"]), row(&["3"])];
+    let width = rows[0].len() as u32;
+    let bytes = rows.concat();
+    let records = vec![(0, width), (width, bytes.len() as u32)];
+    let batch = Batch::of_uploaded("file:///a.csv".into(), 0, (bytes, records));
+    assert!(batch.csv_table(0..1).is_ok());
+    let error = batch.csv_table(0..2).unwrap_err().to_string();
+    assert!(error.contains("file:///a.csv") && error.contains("no rows of CSV of equal width"), "{error}");
+}
+
+/// If each row searched for the end of its line, it would take a hundred times as long.
+#[test]
+fn rows_that_end_with_a_return_are_read_in_one_go() {
+    let mut files = Files::new();
+    let file = files.plain("a,b\r".repeat(1 << 20));
+    let took = [CSV, MULTILINE].map(|format| {
+        let since = Instant::now();
+        let found = batches(&format, std::slice::from_ref(&file), u64::MAX, MAX).unwrap();
+        assert_eq!(found.iter().map(Batch::len).sum::<usize>(), 1 << 20);
+        since.elapsed()
+    });
+    assert!(took[0] < 20 * took[1], "{took:?}");
+    // What is a line to who looks for its end is long, and the error says what to do.
+    let error = batches(&CSV, std::slice::from_ref(&file), u64::MAX, 1 << 20).unwrap_err().to_string();
+    assert!(error.contains("if rows end with \\r alone, read the file with multiline=True"), "{error}");
+    assert!(batches(&MULTILINE, &[file], u64::MAX, 1 << 20).is_ok());
 }
 
 #[test]

@@ -62,7 +62,9 @@ fn result_of(py: Python<'_>, live: &Live, job: &str) -> PyResult<InputDescriptio
 
 /// Ranges of keys, from a sample of the inputs that is mapped here.
 pub fn sampled(spec: &JobSpec, code: &[u8], storage_url: &str) -> PyResult<Partitioning> {
-    let resources = results::resources(storage_url)?;
+    // Here nobody needs the copies of side inputs again.
+    let scratch = tempfile::tempdir()?;
+    let resources = results::resources(storage_url, scratch.path().to_owned())?;
     let n_partitions = Plan::new(spec).n_partitions;
     let sampled = PythonCode::load(spec, code, &SideInputs::new(spec, &resources))
         .map_err(TaskError::from)

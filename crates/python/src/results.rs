@@ -1,6 +1,6 @@
 //! The client's side of a job's result.
 
-use std::io;
+use std::{env::temp_dir, io, path::PathBuf};
 
 use mapreduce_core::{JobId, JobSpec, OutputDescription};
 use mapreduce_executor::{Resources, TaskError, reduce::Merge, results};
@@ -30,7 +30,7 @@ pub fn collect<'py>(
     job: JobId,
     bytes_max: Option<u64>,
 ) -> PyResult<Option<Bound<'py, PyList>>> {
-    let resources = resources(storage_url)?;
+    let resources = resources(storage_url, temp_dir())?;
     if let Some(files) = py.detach(|| output_files(&resources, job)).map_err(storage_error)? {
         return PyList::new(py, files).map(Some);
     }
@@ -53,7 +53,7 @@ pub struct ResultIterator(Results);
 
 impl ResultIterator {
     pub fn open(py: Python<'_>, storage_url: &str, job: JobId) -> PyResult<Self> {
-        let resources = resources(storage_url)?;
+        let resources = resources(storage_url, temp_dir())?;
         if py.detach(|| output_files(&resources, job)).map_err(storage_error)?.is_some() {
             let why = format!("the results of {job} are in files: result() tells which");
             return Err(InvalidArgumentError::new_err(why));
@@ -96,10 +96,9 @@ impl Results {
     }
 }
 
-/// For work on a job in this process.
-pub fn resources(storage_url: &str) -> PyResult<Resources> {
-    Resources::open(storage_url, MEMORY_BYTES, std::env::temp_dir())
-        .map_err(|error| storage_error(error.into()))
+/// For work on a job in this process; what does not fit into memory goes to `scratch`.
+pub fn resources(storage_url: &str, scratch: PathBuf) -> PyResult<Resources> {
+    Resources::open(storage_url, MEMORY_BYTES, scratch).map_err(|error| storage_error(error.into()))
 }
 
 /// The files of a job with an output, partition by partition.

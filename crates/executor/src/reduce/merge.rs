@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use mapreduce_storage::StorageError;
+use futures::{StreamExt, TryStreamExt};
+use mapreduce_storage::{FileRef, StorageError};
 
 use super::heads::Heads;
 use crate::{
@@ -16,6 +17,11 @@ const INPUT_BYTES: usize = 3 * BLOCK_BYTES;
 /// Inputs that are merged at one time, however small the memory or large.
 const INPUTS_MIN: usize = 2;
 const INPUTS_MAX: usize = 1000;
+/// Files that are opened at one time.
+const FETCHES_AT_ONCE: usize = 16;
+
+/// Of a key that is followed by its value.
+const NOT_A_KEY: &str = "what should be a key with its value does not begin with a key";
 
 /// How many inputs can be merged at one time within `memory_bytes`, and how much of each is read at a time.
 pub fn fan_in(memory_bytes: usize, n_inputs: usize) -> (usize, u64) {
@@ -41,13 +47,39 @@ struct State {
     key: Bytes,
     /// Its values that were taken off the heads already.
     taken: Option<Values>,
-    /// Values that were handed out, or skipped.
-    n_values: u64,
+    /// Values that were taken off the heads.
+    n_taken: u64,
 }
 
 impl Merge {
-    /// Merges `inputs`, in this order. If they are too many for the memory, they are merged to fewer first, on
-    /// the local disk.
+    /// Merges what `fetch` opens of `files`, in this order; it is told how much of each to read at a time. An open file
+    /// holds its first part in memory: so no more are open than can be merged, and if there are more, each such lot is
+    /// merged to the local disk before the next is opened.
+    pub(crate) fn fetching<'f, F, I>(
+        files: &[&'f FileRef],
+        resources: &Resources,
+        fetch: impl Fn(&'f FileRef, u64) -> F,
+    ) -> Result<Self, TaskError>
+    where
+        F: Future<Output = Result<I, StorageError>>,
+        I: IntoIterator<Item = Entries>,
+    {
+        let (most, part_bytes) = fan_in(resources.memory_bytes, files.len());
+        let open = |some: &[&'f FileRef]| {
+            let fetches = some.iter().map(|file| fetch(file, part_bytes));
+            let opened = futures::stream::iter(fetches).buffered(FETCHES_AT_ONCE).try_collect();
+            let opened: Vec<I> = resources.wait(opened)?;
+            Merge::new(opened.into_iter().flatten().collect(), resources)
+        };
+        if files.len() <= most {
+            return open(files);
+        }
+        let spill = |some| Ok(open(some)?.spill(resources)?.partition(resources, 0, part_bytes));
+        Merge::new(files.chunks(most).map(spill).collect::<Result<_, TaskError>>()?, resources)
+    }
+
+    /// Merges `inputs`, in this order, which are on the local disk, or fit into the memory. If they are too many for
+    /// that, they are merged to fewer first.
     pub fn new(mut inputs: Vec<Entries>, resources: &Resources) -> Result<Self, TaskError> {
         let (most, part_bytes) = fan_in(resources.memory_bytes, inputs.len());
         while inputs.len() > most {
@@ -65,7 +97,7 @@ impl Merge {
     fn of(inputs: Vec<Entries>) -> Result<Self, TaskError> {
         let heads = Heads::new(inputs)?;
         let (key, taken) = (Bytes::new(), None);
-        let state = State { heads, sorts_values: false, group: 0, key, taken, n_values: 0 };
+        let state = State { heads, sorts_values: false, group: 0, key, taken, n_taken: 0 };
         Ok(Merge(Arc::new(Mutex::new(state))))
     }
 
@@ -81,22 +113,22 @@ impl Merge {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         while state.next_values()?.is_some() {}
         let Some(first) = state.heads.first() else { return Ok(None) };
-        let ((mut key, hint), values) = (first.key_and_hint(), first.values());
+        let (mut key, hint) = first.key_and_hint();
         if state.sorts_values {
-            let length = keys::first_length(&key).ok_or_else(|| not_a_key(first.path()))?;
+            let length = keys::first_length(&key).ok_or_else(|| damaged(first.path(), NOT_A_KEY))?;
             key.truncate(length);
         }
-        state.heads.advance()?;
+        state.taken = Some(state.take_values()?);
         state.group += 1;
         state.key = key.clone();
-        state.taken = Some(values);
         let rest = Rest { state: self.0.clone(), group: state.group };
         Ok(Some(Group { key, hint, values: Runs::merged(rest) }))
     }
 
     /// How many values there were in the groups before the current one, and in that as far as it was read.
     pub fn n_values(&self) -> u64 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).n_values
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.n_taken - state.taken.as_ref().map_or(0, |values| values.count)
     }
 
     /// Writes all of it to the local disk, as one partition.
@@ -135,25 +167,27 @@ impl State {
 
     /// The next values of the current group.
     fn next_values(&mut self) -> Result<Option<Values>, TaskError> {
-        let next = match self.taken.take() {
-            None if self.group > 0 => {
-                match self.heads.first().filter(|first| self.is_of_group(first.key())) {
-                    Some(first) => {
-                        let values = first.values();
-                        self.heads.advance()?;
-                        Some(values)
-                    }
-                    None => None,
-                }
+        match self.taken.take() {
+            None if self.group > 0
+                && self.heads.first().is_some_and(|first| self.is_of_group(first.key())) =>
+            {
+                self.take_values().map(Some)
             }
-            taken => taken,
-        };
-        self.n_values += next.as_ref().map_or(0, |values| values.count);
-        Ok(next)
+            taken => Ok(taken),
+        }
+    }
+
+    /// Takes the values of the smallest key's first entry off the heads; none if all are at their end.
+    fn take_values(&mut self) -> Result<Values, TaskError> {
+        let Some(first) = self.heads.first() else { return Ok(Values::default()) };
+        let values = first.values();
+        let n_taken = self.n_taken.checked_add(values.count);
+        self.n_taken = n_taken.ok_or_else(|| damaged(first.path(), "more values than can be counted"))?;
+        self.heads.advance()?;
+        Ok(values)
     }
 }
 
-fn not_a_key(path: &str) -> TaskError {
-    let why = "what should be a key with its value does not begin with a key".to_owned();
-    StorageError::Damaged { path: path.to_owned(), why }.into()
+fn damaged(path: &str, why: &str) -> TaskError {
+    StorageError::Damaged { path: path.to_owned(), why: why.to_owned() }.into()
 }

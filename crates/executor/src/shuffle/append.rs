@@ -13,13 +13,6 @@ pub trait Append {
     fn append(&mut self, bytes: &[u8]) -> Result<(), TaskError>;
 }
 
-impl Append for Vec<u8> {
-    fn append(&mut self, bytes: &[u8]) -> Result<(), TaskError> {
-        self.extend_from_slice(bytes);
-        Ok(())
-    }
-}
-
 /// A file in storage.
 #[derive(Debug)]
 pub struct Stored {

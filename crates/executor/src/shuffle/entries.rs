@@ -88,6 +88,8 @@ impl Entries {
     pub fn advance(&mut self) -> Result<bool, TaskError> {
         if self.left == 0 {
             self.is_at_entry = false;
+            (self.key, self.hint, self.values) = (0..0, 0..0, 0..0);
+            (self.count, self.prefix) = (0, 0);
             if self.stored.is_empty() && self.next == self.raw.len() && self.source.is_at_end() {
                 return Ok(false);
             }

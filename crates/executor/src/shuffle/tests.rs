@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use mapreduce_core::{AttemptId, Epoch, JobId, Stage, TaskId};
 use mapreduce_storage::{FileRef, paths, put_file};
+use object_store::ObjectStoreExt;
 use proptest::prelude::*;
 
 use super::*;
@@ -38,6 +39,13 @@ fn noise(seed: u64, n: usize) -> Vec<u8> {
         .scan(seed, |state, _| next(state))
         .take(n)
         .collect()
+}
+
+impl Append for Vec<u8> {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), TaskError> {
+        self.extend_from_slice(bytes);
+        Ok(())
+    }
 }
 
 fn write(partitions: &[Partition]) -> Bytes {
@@ -98,7 +106,10 @@ fn drain(mut entries: Entries) -> Result<Vec<Entry>, TaskError> {
 type Merged = (Vec<u8>, Vec<u8>, Vec<Values>);
 
 fn merged(inputs: Vec<Entries>, disk: &Disk) -> Vec<Merged> {
-    let mut merge = Merge::new(inputs, &disk.0).unwrap();
+    groups(Merge::new(inputs, &disk.0).unwrap())
+}
+
+fn groups(mut merge: Merge) -> Vec<Merged> {
     std::iter::from_fn(|| merge.next_group().unwrap())
         .map(|mut group| (group.key.to_vec(), group.hint.to_vec(), group.values.collect().unwrap()))
         .collect()
@@ -177,6 +188,63 @@ fn what_nobody_reads_of_a_group_is_skipped_and_nobody_reads_it_later() {
     assert_eq!((second.key.as_ref(), second.values.collect().unwrap().len()), (b"b".as_slice(), 1));
     assert!(merge.next_group().unwrap().is_none());
     assert_eq!(merge.n_values(), 4);
+}
+
+/// An open file holds a part of its content in memory.
+#[test]
+fn files_that_are_too_many_for_the_memory_are_merged_before_others_are_opened() {
+    let disk = Disk::new();
+    let partitions: Vec<Partition> = (0..5)
+        .map(|n| {
+            let (first, last) = (b"a".to_vec(), vec![n]);
+            [(first, (vec![], 1, vec![n])), (last, (vec![n], 1, noise(n.into(), 900_000)))].into()
+        })
+        .collect();
+    let put = |(n, partition)| {
+        let bytes = write(std::slice::from_ref(partition));
+        disk.0.wait(put_file(&disk.0.store, &paths::input(JOB, 0, n), bytes)).unwrap()
+    };
+    let files: Vec<FileRef> = (0..).zip(&partitions).map(put).collect();
+    let expected = merged(files.iter().flat_map(|file| disk.open(file).unwrap()).collect(), &disk);
+    // The memory is for two at a time. What has been merged before is not asked for again.
+    let fetch = |file: &FileRef, part_bytes| {
+        let (file, n) = (file.clone(), files.iter().position(|other| other == file).unwrap());
+        let resources = disk.0.clone();
+        async move {
+            for before in 0..n / 2 * 2 {
+                let _ = resources.store.delete(&paths::input(JOB, 0, before as u32)).await;
+            }
+            fetch_file(&resources, JOB, &file, part_bytes).await
+        }
+    };
+    let merge = Merge::fetching(&files.iter().collect::<Vec<_>>(), &disk.0, fetch).unwrap();
+    assert_eq!(groups(merge), expected);
+}
+
+#[test]
+fn more_values_than_can_be_counted_are_noticed() {
+    let disk = Disk::new();
+    let mut file = FileWriter::new(Vec::new());
+    for (key, count) in [(b"a", u64::MAX), (b"b", 1)] {
+        file.push(key, b"", count, b"v").unwrap();
+    }
+    file.end_partition().unwrap();
+    let file = disk.put(file.finish().unwrap().into());
+    let mut merge = Merge::new(disk.open(&file).unwrap(), &disk.0).unwrap();
+    assert!(merge.next_group().unwrap().is_some());
+    assert_eq!(merge.n_values(), 0);
+    let error = merge.next_group().unwrap_err().to_string();
+    assert!(error.contains("more values than can be counted"), "{error}");
+}
+
+#[test]
+fn after_the_last_entry_it_stands_at_none() {
+    let disk = Disk::new();
+    let file = disk.put(write(&[[(b"key".to_vec(), (vec![1], 1, vec![7]))].into()]));
+    let mut entries = disk.open(&file).unwrap().pop().unwrap();
+    assert!(entries.advance().unwrap() && !entries.advance().unwrap());
+    let at = (entries.key(), entries.hint(), entries.values(), entries.prefix());
+    assert_eq!(at, (b"".as_slice(), b"".as_slice(), Values::default(), 0));
 }
 
 #[test]

@@ -28,6 +28,8 @@ pub(super) struct CsvReader {
     /// What has been read, of which `at` bytes have been parsed.
     buffer: Vec<u8>,
     at: usize,
+    /// Where the line that `at` was in when this was needed last ends in the buffer.
+    line_end: usize,
     /// Where in the file `at` is.
     position: u64,
     at_end: bool,
@@ -97,6 +99,7 @@ impl CsvReader {
             parser,
             buffer: Vec::new(),
             at: 0,
+            line_end: 0,
             position: 0,
             at_end: false,
             text: vec![0; 4096],
@@ -109,7 +112,7 @@ impl CsvReader {
         if !from_start {
             reader.next_row()?;
             reader.source = Source::Lines(LineReader::open(file, range, max)?);
-            (reader.buffer, reader.at, reader.at_end) = (Vec::new(), 0, false);
+            (reader.buffer, reader.at, reader.line_end, reader.at_end) = (Vec::new(), 0, 0, false);
         }
         Ok(reader)
     }
@@ -175,16 +178,13 @@ impl CsvReader {
                     return Err(self.malformed(place, "a quote is never closed".to_owned()));
                 } else {
                     // The last row has no end. Given one, the parser tells whether it is within quotes.
-                    (self.buffer, self.at, closed) = (b"\n".to_vec(), 0, true);
+                    (self.buffer, self.at, self.line_end, closed) = (b"\n".to_vec(), 0, 0, true);
                 }
                 continue;
             }
-            let rest = &self.buffer[self.at..];
-            let line_end = match self.source {
-                Source::Pieces(_) => None,
-                Source::Lines(_) => memchr(b'\n', rest),
-            };
-            let input = &rest[..line_end.map_or(rest.len(), |end| end + 1)];
+            self.find_line_end();
+            let input = &self.buffer[self.at..self.line_end];
+            let ends_line = matches!(self.source, Source::Lines(_)) && input.ends_with(b"\n");
             let (result, read, wrote, ended) =
                 self.parser.read_record(input, &mut self.text[text..], &mut self.ends[fields..]);
             self.at += read;
@@ -192,16 +192,30 @@ impl CsvReader {
             text += wrote;
             fields += ended;
             match result {
+                ReadRecordResult::Record if record_bytes(fields, text) > self.max as usize => {
+                    return Err(self.too_long(place));
+                }
                 ReadRecordResult::Record => return Ok(Some(Row { place, text, fields })),
                 ReadRecordResult::OutputFull => self.grow_text(place)?,
                 ReadRecordResult::OutputEndsFull => self.grow_ends(place)?,
-                ReadRecordResult::InputEmpty if line_end.is_some() => {
+                ReadRecordResult::InputEmpty if ends_line => {
                     let why = "the line ends inside a quoted field: close it, or, if fields hold line ends, read \
                                the file with multiline=True";
                     return Err(self.malformed(place, why.to_owned()));
                 }
                 ReadRecordResult::InputEmpty | ReadRecordResult::End => {}
             }
+        }
+    }
+
+    /// Searches once a line, which may hold many rows: between them may be `\r` alone.
+    fn find_line_end(&mut self) {
+        if self.at >= self.line_end {
+            let end = match self.source {
+                Source::Pieces(_) => None,
+                Source::Lines(_) => memchr(b'\n', &self.buffer[self.at..]),
+            };
+            self.line_end = end.map_or(self.buffer.len(), |end| self.at + end + 1);
         }
     }
 
@@ -228,15 +242,23 @@ impl CsvReader {
     }
 
     fn fill(&mut self) -> Result<(), FormatError> {
-        self.at = 0;
+        (self.at, self.line_end) = (0, 0);
         match &mut self.source {
             Source::Pieces(input) => {
                 self.buffer.clear();
                 self.at_end = input.fill(&mut self.buffer, BATCH_BYTES)? < BATCH_BYTES;
             }
-            Source::Lines(lines) => match lines.next_stretch(mem::take(&mut self.buffer))? {
-                Some((offset, lines)) => (self.position, self.buffer) = (offset, lines),
-                None => self.at_end = true,
+            Source::Lines(lines) => match lines.next_stretch(mem::take(&mut self.buffer)) {
+                Ok(Some((offset, lines))) => (self.position, self.buffer) = (offset, lines),
+                Ok(None) => self.at_end = true,
+                Err(FormatError::TooLong { position, max }) if lines.holds_return() => {
+                    let why = format!(
+                        "a line is longer than {max} bytes: if rows end with \\r alone, read the file with \
+                         multiline=True; else raise the limit, or check the format"
+                    );
+                    return Err(FormatError::Malformed { position, line: None, why });
+                }
+                Err(error) => return Err(error),
             },
         }
         Ok(())
@@ -251,12 +273,13 @@ impl CsvReader {
         Ok(())
     }
 
-    /// Empty fields make no text, yet each takes 4 bytes of a record.
+    /// Empty fields make no text, yet each takes a part of a record.
     fn grow_ends(&mut self, place: Place) -> Result<(), FormatError> {
-        if 4 * self.ends.len() >= self.max as usize {
+        if record_bytes(self.ends.len(), 0) >= self.max as usize {
             return Err(self.too_long(place));
         }
-        self.ends.resize(2 * self.ends.len(), 0);
+        // At least one more, which would be the first too many.
+        self.ends.resize((2 * self.ends.len()).min(self.max as usize / 4 + 1), 0);
         Ok(())
     }
 
@@ -279,6 +302,11 @@ impl CsvReader {
             Source::Lines(lines) => lines.url(),
         }
     }
+}
+
+/// How long the record of a row is.
+fn record_bytes(fields: usize, text: usize) -> usize {
+    4 + 4 * fields + text
 }
 
 /// Start and end of every field.

@@ -87,6 +87,11 @@ impl LineReader {
         self.input.finish()
     }
 
+    /// Whether a `\r` is in what has been read and not been given out.
+    pub(super) fn holds_return(&self) -> bool {
+        memchr(b'\r', &self.buffer).is_some()
+    }
+
     pub(super) fn position(&self, offset: u64) -> Position {
         self.input.position(offset)
     }

@@ -78,7 +78,7 @@ impl Decoder {
         match self {
             Decoder::Table { arrow } => objects::table_rows(py, batch.get(range.start), arrow),
             Decoder::CsvTable => {
-                let table = batch.csv_table(range).ok_or_else(|| damaged("rows of CSV"))?;
+                let table = batch.csv_table(range).map_err(|error| damaged(&error.to_string()))?;
                 objects::table_rows(py, &table, true)
             }
             _ => {

@@ -5,12 +5,15 @@
 use std::{
     collections::VecDeque,
     fmt,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::BoxStream;
+use futures::{StreamExt, stream::BoxStream};
 use mapreduce_core::{
     AttemptEnd, AttemptId, Epoch, Failure, FailureKind, History, HistoryEvent, Incarnation, JobId, Role,
     Stage, TaskId,
@@ -91,6 +94,8 @@ pub enum Fault {
     ReplyLost,
     /// There is no room for it; it takes no effect.
     NoRoom,
+    /// The same, and from then on nothing can be deleted.
+    Stuck,
     /// A read finds the last byte changed.
     Flipped,
     /// A read finds the last byte missing.
@@ -103,12 +108,14 @@ pub struct Faulty {
     inner: Store,
     puts: Mutex<VecDeque<Fault>>,
     gets: Mutex<VecDeque<Fault>>,
+    is_stuck: AtomicBool,
 }
 
 impl Faulty {
     pub fn over(inner: &Store, puts: &[Fault], gets: &[Fault]) -> Store {
         let queue = |faults: &[Fault]| Mutex::new(faults.iter().copied().collect());
-        Arc::new(Faulty { inner: inner.clone(), puts: queue(puts), gets: queue(gets) })
+        let (puts, gets, is_stuck) = (queue(puts), queue(gets), AtomicBool::new(false));
+        Arc::new(Faulty { inner: inner.clone(), puts, gets, is_stuck })
     }
 }
 
@@ -129,9 +136,11 @@ impl fmt::Display for Faulty {
 #[async_trait]
 impl ObjectStore for Faulty {
     async fn put_opts(&self, path: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
-        match next(&self.puts) {
+        let fault = next(&self.puts);
+        self.is_stuck.fetch_or(fault == Fault::Stuck, Ordering::Relaxed);
+        match fault {
             Fault::RequestLost => lost(),
-            Fault::NoRoom => {
+            Fault::NoRoom | Fault::Stuck => {
                 let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
                 Err(object_store::Error::Generic { store: "faulty", source: full.into() })
             }
@@ -181,7 +190,10 @@ impl ObjectStore for Faulty {
     }
 
     fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        self.inner.delete_stream(paths)
+        match self.is_stuck.load(Ordering::Relaxed) {
+            true => paths.map(|_| lost()).boxed(),
+            false => self.inner.delete_stream(paths),
+        }
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
