@@ -45,7 +45,7 @@ class Disk:
         self._keep_doing(self._fill_with_bytes)
 
     def fill_with_files(self):
-        """The same, and no room for a file."""
+        """Leaves no room for another file, from now on; those that are there may grow."""
         self._keep_doing(self._fill_with_files)
 
     def make_room(self):
@@ -189,7 +189,7 @@ def storage(directory, fill="fill"):
 
 
 def files(directory):
-    """The same, and the disk has no room for a file."""
+    """The same, and the disk has no room for another file."""
     storage(directory, "fill_with_files")
 
 
