@@ -111,6 +111,14 @@ pub struct Place {
     pub is_one_of_several: bool,
 }
 
+impl Place {
+    /// The record of this number, for a message.
+    fn record(self, n: usize) -> String {
+        let of = if self.is_one_of_several { format!(" of data[{}]", self.number) } else { String::new() };
+        format!("record {n}{of}")
+    }
+}
+
 /// Encodes and writes the records of an input, `split_records` to a split, or as many as suit. Of a list it takes
 /// what is in it when it is called; an iterator is streamed. Other threads run while it writes, and whenever
 /// `check` is called, which may end it. Answers the splits, and the object with all of them if that is too small to be
@@ -139,8 +147,17 @@ pub fn upload_records(
     let mut writer = SplitWriter::new(place.number, size);
     let mut encoded = Vec::new();
     let mut checked = Instant::now();
+    let files = py.import("mapreduce.files")?;
+    let no_records = [files.getattr("Input")?, files.getattr("EarlierResult")?];
     for (n, record) in data.try_iter()?.enumerate() {
         let record = record?;
+        if no_records.iter().any(|kind| record.get_type().is(kind)) {
+            return Err(InvalidArgumentError::new_err(format!(
+                "{} is an input of its own: if data is a list of inputs, give map_func a list, too, with the map \
+                 function of each of them",
+                place.record(n)
+            )));
+        }
         encoded.clear();
         values::encode(&record, &mut encoded).map_err(|error| unpicklable(place, n, &record, error))?;
         if let Some(object) = writer.push(&encoded) {
@@ -188,8 +205,7 @@ fn storage_error(error: StoreError) -> PyErr {
 
 fn unpicklable(place: Place, n: usize, record: &Bound<'_, PyAny>, error: PyErr) -> PyErr {
     let (py, name) = (record.py(), objects::type_name(record));
-    let of = if place.is_one_of_several { format!(" of data[{}]", place.number) } else { String::new() };
-    let why = format!("record {n}{of}, a {name}, can't be pickled: {}", error.value(py));
+    let why = format!("{}, a {name}, can't be pickled: {}", place.record(n), error.value(py));
     let raised = SerializationError::new_err(why);
     raised.set_cause(py, Some(error));
     raised
