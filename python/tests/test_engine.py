@@ -7,7 +7,7 @@ import pytest
 from helpers import reference
 
 import mapreduce
-from mapreduce import InvalidArgumentError, JobFailedError
+from mapreduce import InvalidArgumentError, JobFailedError, UserCodeError
 
 WORDS = [f"{word} {n % 7}" for n, word in enumerate(["to", "be", "or", "not", "to", "be"] * 500)]
 
@@ -139,6 +139,28 @@ def test_one_record_may_become_any_number_of_pairs(new_cluster):
     result = cluster.mapreduce([1_500_000], map_func, lambda values: values[0], n_partitions=1).result()
     assert len(result) == 1_500_000
     assert sum(value for _, value in result) == sum(range(1_500_000))
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 1}, {}])
+def test_a_combiner_that_fails_in_the_middle_of_a_task_is_no_fault_of_a_record(new_cluster, tmp_path, options):
+    """The buffers of 16 MiB are full long before all is mapped."""
+    cluster = new_cluster(n_workers=1, memory_bytes_max=128 << 20)
+
+    def map_func(data):
+        for n in data:
+            with open(tmp_path / "mapped", "a") as file:
+                file.write(f"{n}\n")
+            yield from (("key", b"%5d" % (100 * n + i) * 4096) for i in range(100))
+
+    def combine_func(values):
+        raise ValueError("not these")
+
+    future = cluster.mapreduce(range(200), map_func, len, combine_func=combine_func, split_records=200, **options)
+    with pytest.raises(UserCodeError, match="^combine_func raised: ValueError") as raised:
+        future.result()
+    assert raised.value.record == "'key'"
+    mapped = (tmp_path / "mapped").read_text().splitlines()
+    assert 0 < len(mapped) == len(set(mapped)) < 200
 
 
 def joined(lists):
