@@ -9,7 +9,7 @@ import pytest
 from helpers import wait_until
 
 import mapreduce
-from mapreduce import InvalidArgumentError, JobFailedError, SerializationError, UserCodeError
+from mapreduce import JobFailedError, SerializationError, UserCodeError
 
 WORDS = ["to", "be", "or", "not", "to", "be"]
 
@@ -213,5 +213,5 @@ def test_sort_reads_it_in_this_process(cluster):
         range(100), lambda data: [(weights.value[n], n) for n in data], sum, sort=True, n_partitions=3
     )
     assert result.result() == [(-n, n) for n in reversed(range(100))]
-    with pytest.raises(InvalidArgumentError, match="KeyError"):
+    with pytest.raises(UserCodeError, match="KeyError"):
         cluster.mapreduce([100], lambda data: [(weights.value[n], n) for n in data], sum, sort=True)

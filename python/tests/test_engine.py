@@ -204,6 +204,29 @@ def test_sort_puts_the_files_of_an_output_in_order(cluster, tmp_path):
 def test_sort_of_few_keys_and_of_no_records(cluster):
     assert cluster.mapreduce(["b", "a", "b"], count, sum, sort=True, n_partitions=3).result() == [("a", 1), ("b", 2)]
     assert cluster.mapreduce([], count, sum, sort=True, n_partitions=3).result() == []
+
+
+def test_what_fails_in_the_sample_for_sort_is_what_the_job_would_raise(cluster, tmp_path):
+    class Odd(Exception):
+        pass
+
+    def map_func(data):
+        for n in data:
+            if n == 7:
+                raise Odd(f"{n} is odd")
+            yield n, 1
+
+    with pytest.raises(UserCodeError, match="map_func raised: .*Odd: 7 is odd") as raised:
+        cluster.mapreduce(range(10), map_func, sum, sort=True)
+    assert isinstance(raised.value.__cause__, Odd)
+    assert (raised.value.record, raised.value.kind) == ("7", "user_exception")
+    assert 'raise Odd(f"{n} is odd")' in raised.value.traceback
+    assert raised.value.job is not None
+
+    (tmp_path / "bytes.txt").write_bytes(b"a\n\xff\n")
+    with pytest.raises(JobFailedError, match="bytes.txt") as raised:
+        cluster.mapreduce(mapreduce.read_text(tmp_path / "bytes.txt"), count, sum, sort=True)
+    assert raised.value.kind == "bad_data"
     with pytest.raises(InvalidArgumentError, match="either sort or partition_func"):
         cluster.mapreduce(["a"], count, sum, sort=True, partition_func=len)
 

@@ -89,7 +89,7 @@ impl Client {
             }
             Ok(())
         };
-        patiently(py, job, &check, || mapreduce_storage::make_job_dirs(&live.urls.storage, job))?;
+        patiently(py, job, &check, || Ok(mapreduce_storage::make_job_dirs(&live.urls.storage, job)?))?;
         let digest = digest(&code);
         // Python's own bytes, not copied.
         let side = |(digest, content): (&String, &PyBackedBytes)| {
@@ -123,7 +123,7 @@ impl Client {
             submitted_at_ms: SystemClock::default().unix_ms(),
         };
         if sort {
-            spec.settings.partitioning = sampled(&spec, &code, &live.urls.storage)?;
+            spec.settings.partitioning = sampled(py, &spec, &code, &live.urls.storage, &check)?;
         }
         Ok(PyBytes::new(py, &spec.encode()))
     }

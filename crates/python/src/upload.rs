@@ -1,6 +1,7 @@
 //! The client's side of a job's data: records, code and side inputs go to storage before the job is submitted.
 
 use std::{
+    io::ErrorKind,
     num::NonZeroU64,
     thread::sleep,
     time::{Duration, Instant},
@@ -9,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use futures::future::join_all;
 use mapreduce_core::{CONTENT_BYTES_MAX, JobId, Split};
-use mapreduce_executor::Resources;
+use mapreduce_executor::{Resources, TaskError};
 use mapreduce_storage::{
     FileRef, StorageError as StoreError, Store, put_file,
     splits::{self, FullObject, SplitSize, SplitWriter},
@@ -23,6 +24,7 @@ use tokio::task::JoinHandle;
 
 use crate::{
     objects::{self, InvalidArgumentError, SerializationError, StorageError},
+    raise::task_error,
     runtime::{block_on, runtime},
     values,
 };
@@ -37,17 +39,18 @@ const ROOM_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Asked now and then whether the upload is still wanted.
 pub type Check<'a> = dyn Fn() -> PyResult<()> + 'a;
 
-/// Does `write` again and again as long as storage is full, and says so: what an iterator gave, it gives but once.
+/// Does `write` again and again as long as storage or this machine's disk is full, and says so: what an iterator gave,
+/// it gives but once.
 pub fn patiently<T: Send>(
     py: Python<'_>,
     job: JobId,
     check: &Check<'_>,
-    mut write: impl FnMut() -> Result<T, StoreError> + Send,
+    mut write: impl FnMut() -> Result<T, TaskError> + Send,
 ) -> PyResult<T> {
     let (mut pause, mut said) = (ROOM_PAUSE_FIRST, false);
     loop {
         match py.detach(&mut write) {
-            Err(full @ StoreError::Full { .. }) => {
+            Err(full) if is_full(&full) => {
                 if !std::mem::replace(&mut said, true) {
                     objects::warn(py, &format!("{job} waits to be uploaded: {full}"));
                 }
@@ -55,8 +58,18 @@ pub fn patiently<T: Send>(
                 check()?;
                 pause = (pause * 2).min(ROOM_PAUSE_MAX);
             }
-            done => return done.map_err(storage_error),
+            done => return done.map_err(|error| task_error(py, job, error)),
         }
+    }
+}
+
+fn is_full(error: &TaskError) -> bool {
+    match error {
+        TaskError::Storage(StoreError::Full { .. }) => true,
+        TaskError::Scratch { source, .. } => {
+            matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+        }
+        _ => false,
     }
 }
 
@@ -93,7 +106,7 @@ impl Uploading {
         for ((path, bytes), uploaded) in objects.iter().zip(ended) {
             match uploaded.map_err(|e| StorageError::new_err(e.to_string()))? {
                 Err(StoreError::Full { .. }) => {
-                    let again = || runtime.block_on(put_file(&store, path, bytes.clone()));
+                    let again = || Ok(runtime.block_on(put_file(&store, path, bytes.clone()))?);
                     patiently(py, job, check, again).map(drop)?;
                 }
                 done => done.map(drop).map_err(storage_error)?,
@@ -194,7 +207,7 @@ impl Uploader {
     fn put(&mut self, py: Python<'_>, object: FullObject, check: &Check<'_>) -> PyResult<()> {
         self.was_used = true;
         patiently(py, self.job, check, || {
-            self.resources.wait(splits::upload(&self.resources.store, self.job, object.clone()))
+            Ok(self.resources.wait(splits::upload(&self.resources.store, self.job, object.clone()))?)
         })
     }
 }

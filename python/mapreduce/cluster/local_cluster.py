@@ -183,7 +183,8 @@ class LocalCluster:
             output: Files to write the results to, such as ``mapreduce.write_text("counts")``, instead of returning
                 them; the future's result is then the list of their paths.
             sort: Put the keys in order over all partitions, so that the files of an output, one behind the other, are
-                sorted. A sample of the input is mapped in this process to find where partitions begin.
+                sorted. A sample of the input is mapped in this process to find where partitions begin; when that fails,
+                as the job would, the job is not submitted.
             sort_values: Give ``reduce_func`` the values of each key in ascending order, also when they are streamed and
                 exceed memory; equal ones in the order of the data. They must then be what keys may be: numbers,
                 strings, bytes, ``None``, or tuples of them. It excludes ``combine_func``.
@@ -204,6 +205,7 @@ class LocalCluster:
         Raises:
             InvalidArgumentError: An argument can't work; the message names it.
             SerializationError: A function can't be pickled, or a record of data that has a length.
+            JobFailedError: With ``sort``, ``map_func`` failed on the sample of data that has a length.
             ClusterError: The cluster was shut down.
         """
         import json
