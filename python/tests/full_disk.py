@@ -91,11 +91,11 @@ def start(directory, **options):
     return mapreduce.LocalCluster(mapreduce.Auth("admin", "admin"), directory=directory, **options)
 
 
-def listen():
-    """What this process's user is told from now on."""
+def listen(look=lambda: None):
+    """What this process's user is told from now on; who is told may look at the cluster at once."""
     told = []
     handler = logging.Handler()
-    handler.emit = lambda record: told.append(record.getMessage())
+    handler.emit = lambda record: look() or told.append(record.getMessage())
     logging.getLogger("mapreduce").addHandler(handler)
     return told
 
@@ -195,7 +195,6 @@ def files(directory):
 
 def coordination(directory):
     """Nobody can write down who owns a job when its owner dies, nor give a new job an id."""
-    told = listen()
     home = directory / "cluster"
     disk = Disk(home, size="64m")
     gate = directory / "gate"
@@ -210,9 +209,12 @@ def coordination(directory):
         disk.fill()
         cluster.kill(job_of(cluster, first.job_id).owner)
         disk.fill_again()
+        progress = []
+        told = listen(lambda: progress.append(first.progress()))
         second = cluster.mapreduce(iter(range(4, 8)), map_func, reduce_func)
         wait_until(lambda: told, "the client says that it waits")
         assert all("a new job waits" in text and "full" in text for text in told), told
+        assert progress[0].phase == "map"
         assert job_of(cluster, first.job_id).epoch == 1, "it could not be taken over"
         trouble(first, str(home))
         disk.make_room()

@@ -46,7 +46,7 @@ impl Client {
     /// A new job id. Waits while no master is there to give one.
     fn reserve(&self, py: Python<'_>) -> PyResult<String> {
         let live = self.live.require()?;
-        Ok(live.run(py, || retry("a new job", || live.client.reserve()), client_error)?.to_string())
+        Ok(retry(py, live, "a new job", || live.client.reserve())?.to_string())
     }
 
     /// A new job id; None if no master gives one in time.
@@ -143,8 +143,7 @@ impl Client {
     fn submit(&self, py: Python<'_>, spec: &[u8]) -> PyResult<()> {
         let live = self.live.require()?;
         let spec = JobSpec::decode(spec).map_err(not_ours)?;
-        let job = spec.job.to_string();
-        live.run(py, || retry(&job, || live.client.submit(&spec)), client_error)
+        retry(py, live, &spec.job.to_string(), || live.client.submit(&spec))
     }
 
     /// Waits until the job has ended, and tells `on_phase` of every phase. Answers how it failed, as JSON, or
@@ -268,18 +267,25 @@ impl Client {
 /// What `mapreduce.Progress` is made of.
 type HowFar = (&'static str, u32, u32, u32, u32, Option<String>);
 
-/// Asks again as long as no master is alive, or none can do it, and says the latter, for `whom`.
-async fn retry<T, F>(whom: &str, call: impl Fn() -> F) -> Result<T, ClientError>
+/// Asks again as long as no master is alive, or none can do it, and says the latter, for `whom`: outside of the event
+/// loop, since who is told, by way of logging, may ask the cluster something.
+fn retry<T, F>(py: Python<'_>, live: &Live, whom: &str, call: impl Fn() -> F + Sync) -> PyResult<T>
 where
     F: Future<Output = Result<T, ClientError>>,
+    T: Send,
 {
     loop {
-        match call().await {
-            Err(ClientError::NoMaster { .. }) => {}
-            Err(ClientError::Unavailable { why, .. }) => {
-                Python::attach(|py| objects::warn(py, &format!("{whom} waits: {why}")));
+        let once = || async {
+            match call().await {
+                Err(ClientError::NoMaster { .. }) => Ok(Err(None)),
+                Err(ClientError::Unavailable { why, .. }) => Ok(Err(Some(why))),
+                done => done.map(Ok),
             }
-            done => return done,
+        };
+        match live.run(py, once, client_error)? {
+            Ok(done) => return Ok(done),
+            Err(Some(why)) => objects::warn(py, &format!("{whom} waits: {why}")),
+            Err(None) => {}
         }
     }
 }
