@@ -16,7 +16,7 @@ from pathlib import Path
 from zlib import crc32
 
 from audit import check_history
-from helpers import job_of, outcomes, wait_until
+from helpers import DEADLINE_S, job_of, outcomes, wait_until
 
 import mapreduce
 from mapreduce._program import find_program
@@ -226,8 +226,13 @@ def coordination(directory):
         check_history(cluster, second.job_id)
 
 
+def failing_records():
+    yield 1
+    raise LookupError
+
+
 def upload(directory):
-    """Storage is full before the job is there: its upload waits, and says so."""
+    """Storage is full before the job is there: its upload waits, and says so, unless its data fail."""
     told = listen()
     disk = Disk(directory / "cluster" / "storage", size="16m")
     with start(directory / "cluster", n_workers=1, n_masters=1) as cluster:
@@ -237,6 +242,9 @@ def upload(directory):
         wait_until(lambda: told, "the client says that it waits")
         assert all("waits to be uploaded" in text and "storage is full" in text for text in told), told
         assert future.progress().phase == "upload"
+        large = mapreduce.broadcast(noise(0))
+        failing = cluster.mapreduce(failing_records(), lambda data: [(large.value, n) for n in data], sum)
+        assert isinstance(failing.exception(DEADLINE_S), LookupError)
         disk.make_room()
         assert future.result() == [(0, sum(range(0, 20_000, 2))), (1, sum(range(1, 20_000, 2)))]
 

@@ -106,11 +106,15 @@ impl Client {
         };
         let objects = code_object.into_iter().chain(side_inputs.iter().map(side));
         let uploading = Uploading::begin(py, live.client.store(), job, objects)?;
-        let described = describe(py, live, job, &inputs, split_records, &mut contents, &check);
-        // In any case: what is still under way would appear after the job was discarded.
-        let uploaded = uploading.wait(py, &check);
-        let inputs = described?;
-        uploaded?;
+        let inputs = match describe(py, live, job, &inputs, split_records, &mut contents, &check) {
+            Ok(inputs) => inputs,
+            Err(error) => {
+                // What is still under way would appear after the job was discarded.
+                uploading.join(py)?;
+                return Err(error);
+            }
+        };
+        uploading.wait(py, &check)?;
         let mut spec = JobSpec {
             job,
             user: live.username.clone(),

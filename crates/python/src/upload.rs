@@ -98,7 +98,12 @@ impl Uploading {
         Ok(Uploading { job, store: store.clone(), objects, uploads })
     }
 
-    /// Returns when nothing is under way any more: what is uploaded is durable, or could not be written.
+    /// Returns when nothing is under way any more, whether it is uploaded or not.
+    pub fn join(self, py: Python<'_>) -> PyResult<()> {
+        block_on(py, || join_all(self.uploads)).map(drop)
+    }
+
+    /// Returns when all is uploaded and durable, or could not be written.
     pub fn wait(self, py: Python<'_>, check: &Check<'_>) -> PyResult<()> {
         let Uploading { job, store, objects, uploads } = self;
         let runtime = runtime(py)?;
