@@ -107,6 +107,17 @@ def test_it_is_loaded_once_by_each_process_and_only_where_it_is_read(cluster, tm
     assert os.listdir(tmp_path / "unread") == []
 
 
+def test_one_of_two_equal_ones_is_not_loaded_where_it_was_made_when_the_other_is_gone(cluster, tmp_path):
+    made, other = mapreduce.broadcast(Loaded(tmp_path)), mapreduce.broadcast(Loaded(tmp_path))
+    del other
+    # The sample is mapped in this process.
+    future = cluster.mapreduce([1], lambda data: [(made.value.directory == tmp_path, n) for n in data], sum, sort=True)
+    assert future.result() == [(True, 1)]
+    pids = {name.partition(".")[0] for name in os.listdir(tmp_path)}
+    assert pids
+    assert str(os.getpid()) not in pids
+
+
 def test_what_can_not_be_pickled_is_told_at_once():
     with pytest.raises(SerializationError, match="the value of a broadcast, lock <unlocked"):
         mapreduce.broadcast(threading.Lock())
