@@ -191,7 +191,8 @@ class LocalCluster:
             partition_func: Gets a key and the number of partitions, returns the key's partition, from 0: it must
                 depend on the key alone.
             n_partitions: Reduce tasks; None for a number that suits the size of the data.
-            batch_size: Records in one call of ``map_func``; None for a number that suits the cache.
+            batch_size: Records in one call of ``map_func``; None for a number that suits the cache. It does not apply
+                to Parquet and to ``arrow=True``, whose rows come as they were read, many at a time.
             split_records: Records in one map task, where ``data`` is records; None for a size that takes about a
                 second or less.
             max_attempts: How often one task may fail by its own doing before the job fails. A worker that was
