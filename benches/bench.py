@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--peers", metavar="PYTHON", help="an interpreter with duckdb, polars, pyspark, ray")
     parser.add_argument("--only", type=rows, default=list(ROWS), metavar="ROW,...", help=f"of {', '.join(ROWS)}")
     parser.add_argument("--directory", type=Path, help="where inputs are kept for the next time [default: nowhere]")
-    parser.add_argument("--repetitions", type=int, default=3, help="how often short jobs are run, alternately")
+    parser.add_argument("--repetitions", type=int, default=3, help="how often most jobs are run, alternately")
     parser.add_argument("--strings", type=int, default=500_000, help="letters: strings of 20 letters")
     parser.add_argument("--mb", type=int, default=1000, help="words, sort, growth: size in megabytes")
     parser.add_argument("--python-mb", type=int, default=100, help="python-words: size in megabytes")

@@ -115,7 +115,8 @@ def records_of(paths: Iterable[Path]) -> tuple[int, bool]:
         for start in range(0, len(rows), CHUNK):
             some = numpy.array(rows[start : start + CHUNK])
             hashes = (some * weights).sum(axis=1, dtype=numpy.uint64)
-            total += int((hashes ^ (hashes >> numpy.uint64(29))).sum(dtype=numpy.uint64))
+            # Each sum is modulo 2**64, so all of them must be: else the total would depend on the files' number.
+            total = (total + int((hashes ^ (hashes >> numpy.uint64(29))).sum(dtype=numpy.uint64))) % 2**64
             keys = some[:, :KEY_BYTES].copy().view(f"S{KEY_BYTES}").ravel()
             ascend = ascend and bool(last <= keys[0]) and bool((keys[:-1] <= keys[1:]).all())
             last = keys[-1]

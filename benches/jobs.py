@@ -1,13 +1,16 @@
 """What every system is given to do: the user's functions, and how a result is compared.
 
-Other systems' interpreters import this file, so it needs nothing but Python itself.
+Executors and other systems' interpreters import this file, so it needs nothing but Python itself.
 """
 
 import hashlib
 import random
 import string
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 
+VALUES_A_RECORD = 1000
+"""What `spread` makes of one."""
 FIVE_STRINGS = ["dasdsagf", "mike", "george", "gertretr123", "dsadsajortriojtiow"]
 
 
@@ -36,6 +39,35 @@ def key_and_value(line: str) -> tuple[int, int]:
     """What a line of `inputs.keys` says."""
     key, value = line.split()
     return int(key), int(value)
+
+
+def map_keys(lines: Iterable[str]) -> list[tuple[int, int]]:
+    """What all of these lines say."""
+    return [key_and_value(line) for line in lines]
+
+
+def slow_map(data: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Takes its time, without a processor."""
+    for number in data:
+        time.sleep(0.05)
+        yield number % 3, number
+
+
+def spread(lines: Iterable[str]) -> Iterator[tuple[str, int]]:
+    """Many values of one key for each record."""
+    for line in lines:
+        first = VALUES_A_RECORD * int(line)
+        for value in range(first, first + VALUES_A_RECORD):
+            yield "all", value
+
+
+def add_up(values: Iterator[int]) -> tuple[int, int]:
+    """How many there are, and their sum."""
+    n = total = 0
+    for value in values:
+        n += 1
+        total += value
+    return n, total
 
 
 def digest(lines: Iterable[str]) -> str:

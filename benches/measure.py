@@ -7,13 +7,14 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from inputs import Inputs
 
@@ -73,8 +74,8 @@ class Table:
         )
 
     def missing(self, what: str, whose: str, why: str) -> None:
-        """That another system is not there."""
-        self._print(what, "", whose, "not there", "", why)
+        """That there is no time of another system, which is not there or failed."""
+        self._print(what, "", whose, "none", "", why)
 
 
 def _with_unit(number: float, unit: str) -> str:
@@ -88,6 +89,10 @@ def _goal(measured: float, goal: float | None, unit: str) -> str:
     return f"at most {goal:g} {unit}".rstrip() + ("" if measured <= goal else "  MISSED")
 
 
+class PeerError(Exception):
+    """Another system is not there, or failed; the text says why."""
+
+
 class Peers:
     """Other systems, in an interpreter that may have them."""
 
@@ -95,17 +100,23 @@ class Peers:
         self._python = python
 
     @contextmanager
-    def start(self, system: str, *job: object) -> Iterator[Run | str]:
-        """A system that has started and waits for `job`, a name with its arguments; or why there is none."""
+    def start(self, system: str, *job: object) -> Iterator[Run]:
+        """A system that has started and waits for `job`, a name with its arguments.
+
+        Raises PeerError, here or when it is to run.
+        """
         if self._python is None:
-            yield "no interpreter was given with --peers"
-            return
+            raise PeerError("no interpreter was given with --peers")
+        with tempfile.TemporaryFile("w+", errors="replace") as errors:
+            yield from self._start(self._python, errors, system, *job)
+
+    def _start(self, python: str, errors: TextIO, system: str, *job: object) -> Iterator[Run]:
         here = Path(__file__).parent
         process = subprocess.Popen(
-            [self._python, here / "peers.py", system, *map(str, job)],
+            [python, here / "peers.py", system, *map(str, job)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=errors,
             text=True,
             # Its own processes import the jobs, too.
             env=os.environ | {"PYTHONPATH": str(here)},
@@ -113,22 +124,29 @@ class Peers:
         assert process.stdin is not None and process.stdout is not None
         stdin, stdout = process.stdin, process.stdout
 
-        def run() -> Timed:
-            stdin.write("run\n")
-            stdin.flush()
+        def answer() -> Any:
             line = stdout.readline()
-            assert line, f"{system} ended in the middle of {job[0]}"
-            answer = json.loads(line)
-            if "error" in answer:
-                raise RuntimeError(f"{system}: {answer['error']}")
-            return Timed(**answer)
+            if not line:
+                process.wait()
+                errors.seek(0)
+                raise PeerError(f"it ended: {' '.join(errors.read().split())[-300:]}")
+            return json.loads(line)
+
+        def run() -> Timed:
+            with suppress(BrokenPipeError):  # it has ended: there is no answer
+                stdin.write("run\n")
+                stdin.flush()
+            return Timed(**answer())
 
         try:
-            hello = json.loads(stdout.readline() or '{"missing": "it ended"}')
-            yield hello.get("missing", run)
+            if missing := answer().get("missing"):
+                raise PeerError(missing)
+            yield run
         finally:
-            stdin.close()
+            with suppress(BrokenPipeError):
+                stdin.close()
             process.wait()
+            stdout.close()
 
 
 @dataclass(frozen=True)
@@ -158,16 +176,16 @@ class Bench:
         """
         is_shown = False
         for system, goal in others.items():
-            with self.peers.start(system, *job) as theirs:
-                if not isinstance(theirs, str):
+            try:
+                with self.peers.start(system, *job) as theirs:
                     ours_s, theirs_s = best(repetitions, ours, check(theirs))
-                    self.table.beside(what, ours_s, system, theirs_s, goal=goal)
-                    is_shown = True
-                    continue
-            if not is_shown:
-                self.table.alone(what, best(repetitions, ours)[0], "s")
-                is_shown = True
-            self.table.missing(what, system, theirs)
+            except PeerError as error:
+                if not is_shown:
+                    self.table.alone(what, best(repetitions, ours)[0], "s")
+                self.table.missing(what, system, str(error))
+            else:
+                self.table.beside(what, ours_s, system, theirs_s, goal=goal)
+            is_shown = True
 
 
 def stat(pid: str | int) -> list[str]:

@@ -1,18 +1,17 @@
 """Data larger than memory: what the process of a task takes at most."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import inputs
 import jobs
 from measure import AUTH, Bench, PeakMemory, example, program, timed
-from speed import map_keys, parts
+from speed import parts
 
 import mapreduce
 from mapreduce import LocalCluster
 
 LIMIT_MIB = 512
 """Most memory of one task's process."""
-VALUES_A_RECORD = 1000
 
 
 def growth(bench: Bench) -> None:
@@ -82,32 +81,16 @@ def many_keys(bench: Bench) -> None:
     keys = bench.inputs.keys(n)
     with cluster() as limited, PeakMemory() as peak:
         output = mapreduce.write_text(out)
-        done = timed(lambda: limited.mapreduce(mapreduce.read_text(keys), map_keys, sum, output=output).result())
+        data = mapreduce.read_text(keys)
+        done = timed(lambda: limited.mapreduce(data, jobs.map_keys, sum, output=output).result())
     assert inputs.sums_are_right(parts(out), n)
     show(bench, f"group, {2 * n:,} pairs of {n:,} keys, Python", done.seconds, peak)
 
 
-def spread(lines: list[str]) -> Iterator[tuple[str, int]]:
-    """Many values of one key for each record."""
-    for line in lines:
-        first = VALUES_A_RECORD * int(line)
-        for value in range(first, first + VALUES_A_RECORD):
-            yield "all", value
-
-
-def add_up(values: Iterator[int]) -> tuple[int, int]:
-    """How many there are, and their sum."""
-    n = total = 0
-    for value in values:
-        n += 1
-        total += value
-    return n, total
-
-
 def many_values(bench: Bench) -> None:
     n = bench.given.memory_values
-    numbers = mapreduce.read_text(bench.inputs.numbers(n // VALUES_A_RECORD), split_bytes=64 << 10)
+    numbers = mapreduce.read_text(bench.inputs.numbers(n // jobs.VALUES_A_RECORD), split_bytes=64 << 10)
     with cluster() as limited, PeakMemory() as peak:
-        done = timed(lambda: limited.mapreduce(numbers, spread, add_up).result())
+        done = timed(lambda: limited.mapreduce(numbers, jobs.spread, jobs.add_up).result())
     assert done.result == [("all", (n, n * (n - 1) // 2))]
     show(bench, f"one key of {n:,} values, Python, an iterator", done.seconds, peak)

@@ -1,13 +1,13 @@
 """Other systems on the same jobs: `python peers.py SYSTEM JOB ARGUMENT...`, in an interpreter that has the system.
 
 It starts the system, says so, and then does the job once for each line that it reads. It answers in JSON, a line each.
+Whatever goes wrong ends it, and is on standard error.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import statistics
 import sys
 import time
@@ -19,7 +19,7 @@ import jobs
 
 N_CORES = 2
 N_SPLITS = 8
-LINES = r"columns={'line':'VARCHAR'},delim='\x01',quote='',escape='',header=false"
+LINES = "columns={'line':'VARCHAR'},delim='\x01',quote='',escape='',header=false"
 
 Job = tuple[Callable[[], Any], Callable[[Any], Any]]
 """Does the job; then, when the clock has stopped, makes what is compared of its result."""
@@ -51,6 +51,7 @@ def duckdb_sort(path: str, out: str) -> Job:
 
 
 def polars_lines(path: str) -> Any:
+    os.environ["POLARS_MAX_THREADS"] = str(N_CORES)  # it reads that when it is imported
     import polars
 
     return polars.scan_csv(path, has_header=False, separator="\x01", quote_char=None, new_columns=["line"])
@@ -71,6 +72,7 @@ def polars_sort(path: str, out: str) -> Job:
 def spark_context() -> Any:
     from pyspark import SparkConf, SparkContext
 
+    os.environ["PYSPARK_PYTHON"] = sys.executable  # what runs the functions, too
     conf = SparkConf().setMaster(f"local[{N_CORES}]").set("spark.ui.enabled", "false")
     context = SparkContext(conf=conf.set("spark.driver.memory", "8g"))
     context.setLogLevel("ERROR")
@@ -98,7 +100,6 @@ def pyspark_group(path: str, out: str) -> Job:
     lines = spark_context().textFile(path, N_SPLITS)
 
     def run() -> None:
-        shutil.rmtree(out, ignore_errors=True)  # of an earlier run
         sums = lines.map(jobs.key_and_value).reduceByKey(lambda a, b: a + b)
         sums.map(lambda pair: f"{pair[0]}\t{pair[1]}").saveAsTextFile(out)
 
@@ -196,17 +197,10 @@ def main() -> None:
     except ImportError as error:
         answer(out, missing=str(error))
         return
-    except Exception as error:
-        answer(out, missing=f"it does not start: {error!r}")
-        return
     answer(out, ready=True)
     for _ in sys.stdin:
         start = time.perf_counter()
-        try:
-            result = run()
-        except Exception as error:
-            answer(out, error=repr(error))
-            return
+        result = run()
         seconds = time.perf_counter() - start
         answer(out, seconds=seconds, result=of_result(result))
 

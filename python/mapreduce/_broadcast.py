@@ -25,12 +25,13 @@ _ABSENT: Any = object()
 class Broadcast(Generic[Value]):
     """A value that all tasks of a job read; made by :func:`broadcast`."""
 
-    __slots__ = ("__weakref__", "_digest", "_pickled", "_value")
+    __slots__ = ("__weakref__", "_alike", "_digest", "_pickled", "_value")
 
     def __init__(self, digest: str, pickled: bytes, value: Value) -> None:
         self._digest = digest
         self._pickled = pickled
         self._value = value
+        self._alike: weakref.WeakSet[Broadcast[Any]] | None = None  # keeps its entry in `_made`
 
     def __repr__(self) -> str:
         return f"<Broadcast {self._digest[:12]}>"
@@ -88,12 +89,13 @@ def broadcast(value: Value) -> Broadcast[Value]:
             f"the value of a broadcast, {type(value).__name__} {_failures.shorten(value)}, can't be pickled: {error}"
         ) from error
     made = Broadcast(_native.digest(pickled), pickled, value)
-    _made[made._digest] = made
+    made._alike = _made.setdefault(made._digest, weakref.WeakSet())
+    made._alike.add(made)
     return made
 
 
-_made: weakref.WeakValueDictionary[str, Broadcast[Any]] = weakref.WeakValueDictionary()
-"""What this process has made: a job's functions may be loaded here, too, to sample its input."""
+_made: weakref.WeakValueDictionary[str, weakref.WeakSet[Broadcast[Any]]] = weakref.WeakValueDictionary()
+"""What this process has made, by digest: a job's functions may be loaded here, too, to sample its input."""
 
 _collecting: ContextVar[dict[str, Broadcast[Any]] | None] = ContextVar("_collecting", default=None)
 _loading = threading.RLock()
@@ -119,7 +121,7 @@ def serve(open_side_input: Callable[[str], int]) -> None:
 
 def _refer(digest: str) -> Broadcast[Any]:
     """The broadcast that was pickled: as it was made here, or one that will be loaded."""
-    return _made.get(digest) or Broadcast(digest, b"", _ABSENT)
+    return next(iter(_made.get(digest, ())), None) or Broadcast(digest, b"", _ABSENT)
 
 
 def _load(digest: str) -> Any:

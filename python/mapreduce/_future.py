@@ -29,7 +29,8 @@ class Progress:
     """How far a job is.
 
     Attributes:
-        phase: ``upload``, ``map``, ``reduce``, ``succeeded``, ``failed`` or ``cancelled``.
+        phase: ``upload``, ``map``, ``reduce``, ``publish`` (of a job with an output), ``succeeded``, ``failed`` or
+            ``cancelled``.
         map_done: Map tasks that are finished for good.
         map_total: All map tasks; 0 until the job is planned.
         reduce_done: Reduce tasks that are finished for good.

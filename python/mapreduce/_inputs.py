@@ -38,10 +38,6 @@ def of(data: Any, map_func: MapFunction | Sequence[MapFunction]) -> list[MappedI
     if isinstance(map_func, (list, tuple)):
         _check(data, map_func)
         return [_one(f"data[{n}]", *both) for n, both in enumerate(zip(data, map_func, strict=True))]
-    if isinstance(data, (list, tuple)) and any(isinstance(item, (Input, EarlierResult)) for item in data):
-        raise InvalidArgumentError(
-            "data is a list of inputs: give map_func a list, too, with the map function of each of them"
-        )
     return [_one("data", data, map_func)]  # type: ignore[arg-type]  # a function, or else told to be none
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from zlib import crc32
 
 from audit import check_history
-from helpers import job_of, outcomes, wait_until
+from helpers import DEADLINE_S, job_of, outcomes, wait_until
 
 import mapreduce
 from mapreduce._program import find_program
@@ -45,7 +45,7 @@ class Disk:
         self._keep_doing(self._fill_with_bytes)
 
     def fill_with_files(self):
-        """The same, and no room for a file."""
+        """Leaves no room for another file, from now on; those that are there may grow."""
         self._keep_doing(self._fill_with_files)
 
     def make_room(self):
@@ -91,11 +91,11 @@ def start(directory, **options):
     return mapreduce.LocalCluster(mapreduce.Auth("admin", "admin"), directory=directory, **options)
 
 
-def listen():
-    """What this process's user is told from now on."""
+def listen(look=lambda: None):
+    """What this process's user is told from now on; who is told may look at the cluster at once."""
     told = []
     handler = logging.Handler()
-    handler.emit = lambda record: told.append(record.getMessage())
+    handler.emit = lambda record: look() or told.append(record.getMessage())
     logging.getLogger("mapreduce").addHandler(handler)
     return told
 
@@ -189,13 +189,12 @@ def storage(directory, fill="fill"):
 
 
 def files(directory):
-    """The same, and the disk has no room for a file."""
+    """The same, and the disk has no room for another file."""
     storage(directory, "fill_with_files")
 
 
 def coordination(directory):
     """Nobody can write down who owns a job when its owner dies, nor give a new job an id."""
-    told = listen()
     home = directory / "cluster"
     disk = Disk(home, size="64m")
     gate = directory / "gate"
@@ -210,9 +209,12 @@ def coordination(directory):
         disk.fill()
         cluster.kill(job_of(cluster, first.job_id).owner)
         disk.fill_again()
+        progress = []
+        told = listen(lambda: progress.append(first.progress()))
         second = cluster.mapreduce(iter(range(4, 8)), map_func, reduce_func)
         wait_until(lambda: told, "the client says that it waits")
         assert all("a new job waits" in text and "full" in text for text in told), told
+        assert progress[0].phase == "map"
         assert job_of(cluster, first.job_id).epoch == 1, "it could not be taken over"
         trouble(first, str(home))
         disk.make_room()
@@ -224,8 +226,13 @@ def coordination(directory):
         check_history(cluster, second.job_id)
 
 
+def failing_records():
+    yield 1
+    raise LookupError
+
+
 def upload(directory):
-    """Storage is full before the job is there: its upload waits, and says so."""
+    """Storage is full before the job is there: its upload waits, and says so, unless its data fail."""
     told = listen()
     disk = Disk(directory / "cluster" / "storage", size="16m")
     with start(directory / "cluster", n_workers=1, n_masters=1) as cluster:
@@ -235,6 +242,9 @@ def upload(directory):
         wait_until(lambda: told, "the client says that it waits")
         assert all("waits to be uploaded" in text and "storage is full" in text for text in told), told
         assert future.progress().phase == "upload"
+        large = mapreduce.broadcast(noise(0))
+        failing = cluster.mapreduce(failing_records(), lambda data: [(large.value, n) for n in data], sum)
+        assert isinstance(failing.exception(DEADLINE_S), LookupError)
         disk.make_room()
         assert future.result() == [(0, sum(range(0, 20_000, 2))), (1, sum(range(1, 20_000, 2)))]
 

@@ -1,6 +1,7 @@
-"""What the tests share: the sequential reference, waiting for conditions, looking at processes and jobs."""
+"""What the tests share: the sequential reference, seeds, waiting for conditions, looking at processes and jobs."""
 
 import os
+import random
 import subprocess
 import sys
 import time
@@ -22,6 +23,12 @@ def reference(data, map_func, reduce_func):
         return sorted(result, key=lambda pair: pair[0])
     except TypeError:  # keys without an order, such as 1 and "a"
         return result
+
+
+def seeds(n):
+    """What `n` storms are drawn from; the one of `MAPREDUCE_SEED`, to play it again, if that is set."""
+    given = os.environ.get("MAPREDUCE_SEED")
+    return random.SystemRandom().sample(range(1 << 32), n) if given is None else [int(given)]
 
 
 def wait_until(predicate, what, deadline_s=DEADLINE_S):
@@ -61,6 +68,13 @@ def job_of(cluster, job_id):
     """The job as the monitoring sees it."""
     (job,) = (job for job in cluster.local_monitoring.state().jobs if job.id == job_id)
     return job
+
+
+def living_owner(cluster, job_id):
+    """The master that owns the job, in a list; the owner on record may be dead, and then there is none."""
+    masters, _count = cluster.local_monitoring.get_registered_masters()
+    owner = job_of(cluster, job_id).owner
+    return [master for master in masters if master == owner]
 
 
 def outcomes(cluster, future):

@@ -9,7 +9,7 @@ import pytest
 from helpers import wait_until
 
 import mapreduce
-from mapreduce import InvalidArgumentError, JobFailedError, SerializationError, UserCodeError
+from mapreduce import JobFailedError, SerializationError, UserCodeError
 
 WORDS = ["to", "be", "or", "not", "to", "be"]
 
@@ -63,19 +63,37 @@ def test_it_is_the_value_itself_where_it_was_made():
     assert repr(made).startswith("<Broadcast ")
 
 
+class Opened:
+    """Tells which file it was loaded from: one that was fetched again would be another."""
+
+    def __init__(self):
+        self.content, self.inode = os.urandom(3_000_000), None
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        descriptors = Path("/proc/self/fd").iterdir()
+        (self.inode,) = {fd.stat().st_ino for fd in descriptors if "mapreduce-side-" in os.path.realpath(fd)}
+
+
 def test_it_is_sent_once_beside_the_code_and_fetched_once_by_the_machine(new_cluster):
     cluster = new_cluster(n_workers=3, slots_per_worker=2)
-    large = mapreduce.broadcast(os.urandom(3_000_000))
+    large = mapreduce.broadcast(Opened())
     seen = set()
     for _ in range(2):
-        future = cluster.mapreduce(range(24), lambda data: [(len(large.value), 1)], lambda ones: len(large.value))
-        assert future.result() == [(3_000_000, 3_000_000)]
+        future = cluster.mapreduce(
+            range(24),
+            lambda data: [(large.value.inode, len(large.value.content))],
+            lambda lengths: {large.value.inode, *lengths},
+            split_records=1,
+        )
+        ((inode, found),) = future.result()
+        assert found == {inode, 3_000_000}
         sizes = dict(cluster.local_monitoring.storage_tree(f"jobs/{future.job_id}/code"))
         assert sum(sizes.values()) < 100_000
         (stored,) = side_objects(cluster, future.job_id)
         (copy,) = copies(cluster)
         assert copy.name == f"mapreduce-side-{stored.name}"
-        seen.add((copy, copy.stat().st_ino, copy.stat().st_ctime_ns))
+        seen.add((copy, inode))
     assert len(seen) == 1, "the second job finds what the first has fetched"
 
 
@@ -105,6 +123,17 @@ def test_it_is_loaded_once_by_each_process_and_only_where_it_is_read(cluster, tm
     assert len(pids) == len(set(pids)) > 0
     assert future.progress().map_total == 60 > len(pids)
     assert os.listdir(tmp_path / "unread") == []
+
+
+def test_one_of_two_equal_ones_is_not_loaded_where_it_was_made_when_the_other_is_gone(cluster, tmp_path):
+    made, other = mapreduce.broadcast(Loaded(tmp_path)), mapreduce.broadcast(Loaded(tmp_path))
+    del other
+    # The sample is mapped in this process.
+    future = cluster.mapreduce([1], lambda data: [(made.value.directory == tmp_path, n) for n in data], sum, sort=True)
+    assert future.result() == [(True, 1)]
+    pids = {name.partition(".")[0] for name in os.listdir(tmp_path)}
+    assert pids
+    assert str(os.getpid()) not in pids
 
 
 def test_what_can_not_be_pickled_is_told_at_once():
@@ -213,5 +242,5 @@ def test_sort_reads_it_in_this_process(cluster):
         range(100), lambda data: [(weights.value[n], n) for n in data], sum, sort=True, n_partitions=3
     )
     assert result.result() == [(-n, n) for n in reversed(range(100))]
-    with pytest.raises(InvalidArgumentError, match="KeyError"):
+    with pytest.raises(UserCodeError, match="KeyError"):
         cluster.mapreduce([100], lambda data: [(weights.value[n], n) for n in data], sum, sort=True)

@@ -7,7 +7,7 @@ import pytest
 from helpers import reference
 
 import mapreduce
-from mapreduce import InvalidArgumentError, JobFailedError
+from mapreduce import InvalidArgumentError, JobFailedError, UserCodeError
 
 WORDS = [f"{word} {n % 7}" for n, word in enumerate(["to", "be", "or", "not", "to", "be"] * 500)]
 
@@ -157,6 +157,28 @@ def test_one_record_may_become_any_number_of_pairs(new_cluster):
     assert sum(value for _, value in result) == sum(range(1_500_000))
 
 
+@pytest.mark.parametrize("options", [{"batch_size": 1}, {}])
+def test_a_combiner_that_fails_in_the_middle_of_a_task_is_no_fault_of_a_record(new_cluster, tmp_path, options):
+    """The buffers of 16 MiB are full long before all is mapped."""
+    cluster = new_cluster(n_workers=1, memory_bytes_max=128 << 20)
+
+    def map_func(data):
+        for n in data:
+            with open(tmp_path / "mapped", "a") as file:
+                file.write(f"{n}\n")
+            yield from (("key", b"%5d" % (100 * n + i) * 4096) for i in range(100))
+
+    def combine_func(values):
+        raise ValueError("not these")
+
+    future = cluster.mapreduce(range(200), map_func, len, combine_func=combine_func, split_records=200, **options)
+    with pytest.raises(UserCodeError, match="^combine_func raised: ValueError") as raised:
+        future.result()
+    assert raised.value.record == "'key'"
+    mapped = (tmp_path / "mapped").read_text().splitlines()
+    assert 0 < len(mapped) == len(set(mapped)) < 200
+
+
 def joined(lists):
     return [number for numbers in lists for number in numbers]
 
@@ -198,6 +220,29 @@ def test_sort_puts_the_files_of_an_output_in_order(cluster, tmp_path):
 def test_sort_of_few_keys_and_of_no_records(cluster):
     assert cluster.mapreduce(["b", "a", "b"], count, sum, sort=True, n_partitions=3).result() == [("a", 1), ("b", 2)]
     assert cluster.mapreduce([], count, sum, sort=True, n_partitions=3).result() == []
+
+
+def test_what_fails_in_the_sample_for_sort_is_what_the_job_would_raise(cluster, tmp_path):
+    class Odd(Exception):
+        pass
+
+    def map_func(data):
+        for n in data:
+            if n == 7:
+                raise Odd(f"{n} is odd")
+            yield n, 1
+
+    with pytest.raises(UserCodeError, match="map_func raised: .*Odd: 7 is odd") as raised:
+        cluster.mapreduce(range(10), map_func, sum, sort=True)
+    assert isinstance(raised.value.__cause__, Odd)
+    assert (raised.value.record, raised.value.kind) == ("7", "user_exception")
+    assert 'raise Odd(f"{n} is odd")' in raised.value.traceback
+    assert raised.value.job is not None
+
+    (tmp_path / "bytes.txt").write_bytes(b"a\n\xff\n")
+    with pytest.raises(JobFailedError, match="bytes.txt") as raised:
+        cluster.mapreduce(mapreduce.read_text(tmp_path / "bytes.txt"), count, sum, sort=True)
+    assert raised.value.kind == "bad_data"
     with pytest.raises(InvalidArgumentError, match="either sort or partition_func"):
         cluster.mapreduce(["a"], count, sum, sort=True, partition_func=len)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from audit import Finished, check_history
-from helpers import reference, wait_until
+from helpers import living_owner, reference, seeds, wait_until
 
 import mapreduce
 
@@ -33,8 +33,9 @@ def expected():
     return [f"{key}\t{value}" for key, value in reference(LINES, map_func, reduce_func)]
 
 
-@pytest.mark.parametrize("seed", random.SystemRandom().sample(range(1 << 32), 4))
+@pytest.mark.parametrize("seed", seeds(4))
 def test_a_storm_over_files(new_cluster, tmp_path, seed):
+    print(f"MAPREDUCE_SEED={seed}")
     rng = random.Random(seed)
     (tmp_path / "in.txt").write_text("".join(f"{line}\n" for line in LINES))
     cluster = new_cluster(n_workers=2, n_masters=2, memory_bytes_max=256 << 20)
@@ -53,7 +54,7 @@ def test_a_storm_over_files(new_cluster, tmp_path, seed):
         time.sleep(rng.random() * 0.1)
         finished.append(Finished(cluster, future.job_id))
         state = cluster.local_monitoring.state()
-        owner = [job.owner for job in state.jobs if job.owner]
+        owner = living_owner(cluster, future.job_id)
         masters = [master.id for master in state.masters] if rng.random() < 0.5 else owner
         cluster.kill(*(worker.id for worker in state.workers), *masters)
         cluster.scale(n_workers=2, n_masters=2)

@@ -10,6 +10,7 @@ import pytest
 
 import mapreduce
 from mapreduce import InvalidArgumentError, JobFailedError, SerializationError
+from mapreduce.files import EarlierResult
 
 PEOPLE = [(n, f"name {n}") for n in range(40)]
 ORDERS = [{"order": n, "by": n * 7 % 50} for n in range(200)]
@@ -156,6 +157,9 @@ def test_what_does_not_go_together_is_told(cluster, files):
         (iter([csv, []]), two, "data must be a list, too, .* not list_iterator"),
         ([], [], "map_func must be a function, or a list of at least one"),
         ([csv, []], people, "give map_func a list, too"),
+        ([5] * 100 + [csv], people, "record 100 is an input of its own: .* give map_func a list, too"),
+        ((5, EarlierResult("job_1")), people, "record 1 is"),
+        ([[csv], []], two, r"record 0 of data\[0\] is"),
         ([csv, "text"], two, r"data\[1\] must be a list or another iterable of records, not one text"),
         ([csv, 5], two, r"data\[1\] must be a list"),
         ([csv, []], [people, None], r"map_func\[1\] must be a function, not NoneType"),
@@ -164,6 +168,9 @@ def test_what_does_not_go_together_is_told(cluster, files):
     for data, map_func, why in wrong:
         with pytest.raises(InvalidArgumentError, match=why):
             cluster.mapreduce(data, map_func, joined)
+    streamed = cluster.mapreduce(iter([5, csv]), people, joined)
+    with pytest.raises(InvalidArgumentError, match="record 1 is an input of its own"):
+        streamed.result()
     with pytest.raises(SerializationError, match=r"map_func\[1\] can't be pickled"):
         cluster.mapreduce([csv, []], [people, lambda data: [(lock, 1)]], joined)
     with pytest.raises(SerializationError, match=r"record 1 of data\[1\], a lock"):

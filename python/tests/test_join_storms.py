@@ -7,7 +7,7 @@ import time
 
 import pytest
 from audit import Finished, check_history
-from helpers import wait_until
+from helpers import living_owner, seeds, wait_until
 
 import mapreduce
 
@@ -64,8 +64,9 @@ def inputs(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("seed", random.SystemRandom().sample(range(1 << 32), 4))
+@pytest.mark.parametrize("seed", seeds(4))
 def test_a_storm_over_a_join(new_cluster, inputs, seed):
+    print(f"MAPREDUCE_SEED={seed}")
     rng = random.Random(seed)
     cluster = new_cluster(n_workers=3, n_masters=2)
     items = mapreduce.broadcast(ITEMS)
@@ -85,7 +86,7 @@ def test_a_storm_over_a_join(new_cluster, inputs, seed):
         time.sleep(rng.random() * 0.05)
         finished.append(Finished(cluster, future.job_id))
         state = cluster.local_monitoring.state()
-        owner = [job.owner for job in state.jobs if job.owner]
+        owner = living_owner(cluster, future.job_id)
         victims = rng.choice([owner, [master.id for master in state.masters], []])
         workers = [worker.id for worker in state.workers]
         cluster.kill(*rng.sample(workers, rng.randint(1, len(workers))), *victims)

@@ -14,15 +14,9 @@ import time
 
 import pytest
 from audit import Finished, check_history, whole_files
-from helpers import job_of, reference, wait_until
+from helpers import job_of, living_owner, reference, seeds, wait_until
 from slow_jobs import DATA, N_TASKS, map_func, reduce_func
 
-N_STORMS = 24
-SEEDS = (
-    [int(os.environ["MAPREDUCE_SEED"])]
-    if "MAPREDUCE_SEED" in os.environ
-    else random.SystemRandom().sample(range(1 << 32), N_STORMS)
-)
 LEASE_MS = 500
 EXPECTED = dict(reference(DATA, map_func, reduce_func))
 
@@ -73,7 +67,7 @@ class Storm:
         """Kills a random mixture of processes, and says which."""
         monitoring = self.cluster.local_monitoring
         workers, masters = monitoring.get_registered_workers()[0], monitoring.get_registered_masters()[0]
-        owner = [master for master in masters if master == job_of(self.cluster, self.future.job_id).owner]
+        owner = living_owner(self.cluster, self.future.job_id)
 
         def some(ids):
             return self.rng.sample(ids, self.rng.randint(1, len(ids))) if ids else []
@@ -105,7 +99,7 @@ class Storm:
             self.client.communicate()
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", seeds(24))
 def test_storm(new_cluster, tmp_path, environment, seed):
     print(f"MAPREDUCE_SEED={seed}")
     rng = random.Random(seed)

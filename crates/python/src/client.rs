@@ -46,7 +46,7 @@ impl Client {
     /// A new job id. Waits while no master is there to give one.
     fn reserve(&self, py: Python<'_>) -> PyResult<String> {
         let live = self.live.require()?;
-        Ok(live.run(py, || retry("a new job", || live.client.reserve()), client_error)?.to_string())
+        Ok(retry(py, live, "a new job", || live.client.reserve())?.to_string())
     }
 
     /// A new job id; None if no master gives one in time.
@@ -89,7 +89,7 @@ impl Client {
             }
             Ok(())
         };
-        patiently(py, job, &check, || mapreduce_storage::make_job_dirs(&live.urls.storage, job))?;
+        patiently(py, job, &check, || Ok(mapreduce_storage::make_job_dirs(&live.urls.storage, job)?))?;
         let digest = digest(&code);
         // Python's own bytes, not copied.
         let side = |(digest, content): (&String, &PyBackedBytes)| {
@@ -106,11 +106,15 @@ impl Client {
         };
         let objects = code_object.into_iter().chain(side_inputs.iter().map(side));
         let uploading = Uploading::begin(py, live.client.store(), job, objects)?;
-        let described = describe(py, live, job, &inputs, split_records, &mut contents, &check);
-        // In any case: what is still under way would appear after the job was discarded.
-        let uploaded = uploading.wait(py, &check);
-        let inputs = described?;
-        uploaded?;
+        let inputs = match describe(py, live, job, &inputs, split_records, &mut contents, &check) {
+            Ok(inputs) => inputs,
+            Err(error) => {
+                // What is still under way would appear after the job was discarded.
+                uploading.join(py)?;
+                return Err(error);
+            }
+        };
+        uploading.wait(py, &check)?;
         let mut spec = JobSpec {
             job,
             user: live.username.clone(),
@@ -123,7 +127,7 @@ impl Client {
             submitted_at_ms: SystemClock::default().unix_ms(),
         };
         if sort {
-            spec.settings.partitioning = sampled(&spec, &code, &live.urls.storage)?;
+            spec.settings.partitioning = sampled(py, &spec, &code, &live.urls.storage, &check)?;
         }
         Ok(PyBytes::new(py, &spec.encode()))
     }
@@ -143,8 +147,7 @@ impl Client {
     fn submit(&self, py: Python<'_>, spec: &[u8]) -> PyResult<()> {
         let live = self.live.require()?;
         let spec = JobSpec::decode(spec).map_err(not_ours)?;
-        let job = spec.job.to_string();
-        live.run(py, || retry(&job, || live.client.submit(&spec)), client_error)
+        retry(py, live, &spec.job.to_string(), || live.client.submit(&spec))
     }
 
     /// Waits until the job has ended, and tells `on_phase` of every phase. Answers how it failed, as JSON, or
@@ -268,18 +271,25 @@ impl Client {
 /// What `mapreduce.Progress` is made of.
 type HowFar = (&'static str, u32, u32, u32, u32, Option<String>);
 
-/// Asks again as long as no master is alive, or none can do it, and says the latter, for `whom`.
-async fn retry<T, F>(whom: &str, call: impl Fn() -> F) -> Result<T, ClientError>
+/// Asks again as long as no master is alive, or none can do it, and says the latter, for `whom`: outside of the event
+/// loop, since who is told, by way of logging, may ask the cluster something.
+fn retry<T, F>(py: Python<'_>, live: &Live, whom: &str, call: impl Fn() -> F + Sync) -> PyResult<T>
 where
     F: Future<Output = Result<T, ClientError>>,
+    T: Send,
 {
     loop {
-        match call().await {
-            Err(ClientError::NoMaster { .. }) => {}
-            Err(ClientError::Unavailable { why, .. }) => {
-                Python::attach(|py| objects::warn(py, &format!("{whom} waits: {why}")));
+        let once = || async {
+            match call().await {
+                Err(ClientError::NoMaster { .. }) => Ok(Err(None)),
+                Err(ClientError::Unavailable { why, .. }) => Ok(Err(Some(why))),
+                done => done.map(Ok),
             }
-            done => return done,
+        };
+        match live.run(py, once, client_error)? {
+            Ok(done) => return Ok(done),
+            Err(Some(why)) => objects::warn(py, &format!("{whom} waits: {why}")),
+            Err(None) => {}
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mapreduce_core::{Content, InputDescription, JobId, JobSpec, Partitioning, Plan};
-use mapreduce_executor::{SideInputs, TaskError, map::sample};
+use mapreduce_executor::{SideInputs, map::sample};
 use mapreduce_storage::{paths, read};
 use pyo3::prelude::*;
 
@@ -12,7 +12,7 @@ use crate::{
     files::InputFiles,
     raise::{StorageError, invalid},
     results,
-    upload::{Check, Place, upload_records},
+    upload::{Check, Place, patiently, upload_records},
     user_code::PythonCode,
 };
 
@@ -60,16 +60,20 @@ fn result_of(py: Python<'_>, live: &Live, job: &str) -> PyResult<InputDescriptio
     Ok(InputDescription::Result { of, n_partitions: plan.n_partitions })
 }
 
-/// Ranges of keys, from a sample of the inputs that is mapped here.
-pub fn sampled(spec: &JobSpec, code: &[u8], storage_url: &str) -> PyResult<Partitioning> {
+/// Ranges of keys, from a sample of the inputs that is mapped here. Raises what the job would. `check` may end it.
+pub fn sampled(
+    py: Python<'_>,
+    spec: &JobSpec,
+    code: &[u8],
+    storage_url: &str,
+    check: &Check<'_>,
+) -> PyResult<Partitioning> {
     // Here nobody needs the copies of side inputs again.
     let scratch = tempfile::tempdir()?;
     let resources = results::resources(storage_url, scratch.path().to_owned())?;
     let n_partitions = Plan::new(spec).n_partitions;
-    let sampled = PythonCode::load(spec, code, &SideInputs::new(spec, &resources))
-        .map_err(TaskError::from)
-        .and_then(|mut code| {
-            sample(code.as_mut(), (spec.job, &spec.inputs, &spec.contents), n_partitions, &resources)
-        });
-    sampled.map_err(|e| invalid(format!("the keys can't be sampled, as sort=True wants: {e}")))
+    patiently(py, spec.job, check, || {
+        let mut code = PythonCode::load(spec, code, &SideInputs::new(spec, &resources))?;
+        sample(code.as_mut(), (spec.job, &spec.inputs, &spec.contents), n_partitions, &resources)
+    })
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use mapreduce_executor::SideInputs;
+use mapreduce_core::JobId;
+use mapreduce_executor::{SideInputs, UserFailure};
 use pyo3::{
     import_exception,
     prelude::*,
@@ -69,6 +70,19 @@ pub type Description = (String, String, String, Option<String>);
 pub fn describe(py: Python<'_>, error: &PyErr) -> PyResult<Description> {
     // As a value, because that one carries the traceback; a mere `value` does not before Python 3.12.
     call!(py, "mapreduce._failures", "describe", (error.clone_ref(py).into_value(py),))?.extract()
+}
+
+/// What a job raises that fails with this, in no task.
+pub fn job_failed(py: Python<'_>, job: JobId, failure: &UserFailure) -> PyResult<PyErr> {
+    let kind = serde_json::to_value(&failure.what).unwrap_or_default();
+    let described = serde_json::json!({
+        "task": null, "attempt": null, "worker": null, "kind": kind["kind"],
+        "message": failure.message, "traceback": failure.traceback, "record": failure.record,
+        "pickled_exception": failure.pickled_exception,
+    });
+    let described = parse_json(py, &described.to_string())?;
+    let raised = call!(py, "mapreduce.errors", "from_failure", (described, job.to_string()))?;
+    Ok(PyErr::from_value(raised))
 }
 
 /// What user code has counted since this was asked last.

@@ -2,8 +2,11 @@
 
 use mapreduce::{ClientError, ClusterError as LocalError};
 use mapreduce_coordination::users::UserError;
-use pyo3::{PyErr, import_exception};
+use mapreduce_core::JobId;
+use mapreduce_executor::TaskError;
+use pyo3::{PyErr, Python, import_exception};
 
+use crate::objects;
 pub use crate::objects::{InvalidArgumentError, StorageError};
 
 import_exception!(concurrent.futures, CancelledError);
@@ -48,6 +51,16 @@ pub fn client_error(e: ClientError) -> PyErr {
         ClientError::Invalid(_) | ClientError::NoSuchJob(_) => InvalidArgumentError::new_err(text),
         ClientError::Storage(_) => StorageError::new_err(text),
         _ => ClusterError::new_err(text),
+    }
+}
+
+/// For errors of what a job does, in this process: what the job itself raises for them.
+pub fn task_error(py: Python<'_>, job: JobId, error: TaskError) -> PyErr {
+    match error {
+        TaskError::Storage(_) | TaskError::Scratch { .. } => StorageError::new_err(error.to_string()),
+        TaskError::User(_) | TaskError::Files(_) => {
+            objects::job_failed(py, job, &error.into()).unwrap_or_else(|error| error)
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The client's side of a job's data: records, code and side inputs go to storage before the job is submitted.
 
 use std::{
+    io::ErrorKind,
     num::NonZeroU64,
     thread::sleep,
     time::{Duration, Instant},
@@ -9,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use futures::future::join_all;
 use mapreduce_core::{CONTENT_BYTES_MAX, JobId, Split};
-use mapreduce_executor::Resources;
+use mapreduce_executor::{Resources, TaskError};
 use mapreduce_storage::{
     FileRef, StorageError as StoreError, Store, put_file,
     splits::{self, FullObject, SplitSize, SplitWriter},
@@ -23,6 +24,7 @@ use tokio::task::JoinHandle;
 
 use crate::{
     objects::{self, InvalidArgumentError, SerializationError, StorageError},
+    raise::task_error,
     runtime::{block_on, runtime},
     values,
 };
@@ -37,17 +39,18 @@ const ROOM_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Asked now and then whether the upload is still wanted.
 pub type Check<'a> = dyn Fn() -> PyResult<()> + 'a;
 
-/// Does `write` again and again as long as storage is full, and says so: what an iterator gave, it gives but once.
+/// Does `write` again and again as long as storage or this machine's disk is full, and says so: what an iterator gave,
+/// it gives but once.
 pub fn patiently<T: Send>(
     py: Python<'_>,
     job: JobId,
     check: &Check<'_>,
-    mut write: impl FnMut() -> Result<T, StoreError> + Send,
+    mut write: impl FnMut() -> Result<T, TaskError> + Send,
 ) -> PyResult<T> {
     let (mut pause, mut said) = (ROOM_PAUSE_FIRST, false);
     loop {
         match py.detach(&mut write) {
-            Err(full @ StoreError::Full { .. }) => {
+            Err(full) if is_full(&full) => {
                 if !std::mem::replace(&mut said, true) {
                     objects::warn(py, &format!("{job} waits to be uploaded: {full}"));
                 }
@@ -55,8 +58,18 @@ pub fn patiently<T: Send>(
                 check()?;
                 pause = (pause * 2).min(ROOM_PAUSE_MAX);
             }
-            done => return done.map_err(storage_error),
+            done => return done.map_err(|error| task_error(py, job, error)),
         }
+    }
+}
+
+fn is_full(error: &TaskError) -> bool {
+    match error {
+        TaskError::Storage(StoreError::Full { .. }) => true,
+        TaskError::Scratch { source, .. } => {
+            matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+        }
+        _ => false,
     }
 }
 
@@ -85,7 +98,12 @@ impl Uploading {
         Ok(Uploading { job, store: store.clone(), objects, uploads })
     }
 
-    /// Returns when nothing is under way any more: what is uploaded is durable, or could not be written.
+    /// Returns when nothing is under way any more, whether it is uploaded or not.
+    pub fn join(self, py: Python<'_>) -> PyResult<()> {
+        block_on(py, || join_all(self.uploads)).map(drop)
+    }
+
+    /// Returns when all is uploaded and durable, or could not be written.
     pub fn wait(self, py: Python<'_>, check: &Check<'_>) -> PyResult<()> {
         let Uploading { job, store, objects, uploads } = self;
         let runtime = runtime(py)?;
@@ -93,7 +111,7 @@ impl Uploading {
         for ((path, bytes), uploaded) in objects.iter().zip(ended) {
             match uploaded.map_err(|e| StorageError::new_err(e.to_string()))? {
                 Err(StoreError::Full { .. }) => {
-                    let again = || runtime.block_on(put_file(&store, path, bytes.clone()));
+                    let again = || Ok(runtime.block_on(put_file(&store, path, bytes.clone()))?);
                     patiently(py, job, check, again).map(drop)?;
                 }
                 done => done.map(drop).map_err(storage_error)?,
@@ -109,6 +127,14 @@ pub struct Place {
     pub job: JobId,
     pub number: u32,
     pub is_one_of_several: bool,
+}
+
+impl Place {
+    /// The record of this number, for a message.
+    fn record(self, n: usize) -> String {
+        let of = if self.is_one_of_several { format!(" of data[{}]", self.number) } else { String::new() };
+        format!("record {n}{of}")
+    }
 }
 
 /// Encodes and writes the records of an input, `split_records` to a split, or as many as suit. Of a list it takes
@@ -139,8 +165,17 @@ pub fn upload_records(
     let mut writer = SplitWriter::new(place.number, size);
     let mut encoded = Vec::new();
     let mut checked = Instant::now();
+    let files = py.import("mapreduce.files")?;
+    let no_records = [files.getattr("Input")?, files.getattr("EarlierResult")?];
     for (n, record) in data.try_iter()?.enumerate() {
         let record = record?;
+        if no_records.iter().any(|kind| record.get_type().is(kind)) {
+            return Err(InvalidArgumentError::new_err(format!(
+                "{} is an input of its own: if data is a list of inputs, give map_func a list, too, with the map \
+                 function of each of them",
+                place.record(n)
+            )));
+        }
         encoded.clear();
         values::encode(&record, &mut encoded).map_err(|error| unpicklable(place, n, &record, error))?;
         if let Some(object) = writer.push(&encoded) {
@@ -177,7 +212,7 @@ impl Uploader {
     fn put(&mut self, py: Python<'_>, object: FullObject, check: &Check<'_>) -> PyResult<()> {
         self.was_used = true;
         patiently(py, self.job, check, || {
-            self.resources.wait(splits::upload(&self.resources.store, self.job, object.clone()))
+            Ok(self.resources.wait(splits::upload(&self.resources.store, self.job, object.clone()))?)
         })
     }
 }
@@ -188,8 +223,7 @@ fn storage_error(error: StoreError) -> PyErr {
 
 fn unpicklable(place: Place, n: usize, record: &Bound<'_, PyAny>, error: PyErr) -> PyErr {
     let (py, name) = (record.py(), objects::type_name(record));
-    let of = if place.is_one_of_several { format!(" of data[{}]", place.number) } else { String::new() };
-    let why = format!("record {n}{of}, a {name}, can't be pickled: {}", error.value(py));
+    let why = format!("{}, a {name}, can't be pickled: {}", place.record(n), error.value(py));
     let raised = SerializationError::new_err(why);
     raised.set_cause(py, Some(error));
     raised

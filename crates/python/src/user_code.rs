@@ -180,9 +180,14 @@ fn map_some(
     let function = mapper.function();
     let py = function.py();
     let records = decoder.list(py, batch, range.clone()).map_err(|error| unreadable(py, &error))?;
-    let mapped = mapper.map(&records, sink, &mut |sink| sink.spill(code));
+    let mut is_spills = false;
+    let mapped = mapper.map(&records, sink, &mut |sink| sink.spill(code).inspect_err(|_| is_spills = true));
     mapped.map_err(|error| {
-        let TaskError::User(failure) = error else { return error };
+        // What fails in a spill, such as the combiner, is no record's fault.
+        let failure = match error {
+            TaskError::User(failure) if !is_spills => failure,
+            error => return error,
+        };
         let scrap = MapSink::new(sink.resources(), Partitioner::Hash { n_partitions: 1 });
         let mut scrap = scrap.sorting_values(sink.sorts_values());
         let (blamed, failure) = mapper::blame(function, &records, *failure, &mut scrap);

@@ -183,14 +183,16 @@ class LocalCluster:
             output: Files to write the results to, such as ``mapreduce.write_text("counts")``, instead of returning
                 them; the future's result is then the list of their paths.
             sort: Put the keys in order over all partitions, so that the files of an output, one behind the other, are
-                sorted. A sample of the input is mapped in this process to find where partitions begin.
+                sorted. A sample of the input is mapped in this process to find where partitions begin; when that fails,
+                as the job would, the job is not submitted.
             sort_values: Give ``reduce_func`` the values of each key in ascending order, also when they are streamed and
                 exceed memory; equal ones in the order of the data. They must then be what keys may be: numbers,
                 strings, bytes, ``None``, or tuples of them. It excludes ``combine_func``.
             partition_func: Gets a key and the number of partitions, returns the key's partition, from 0: it must
                 depend on the key alone.
             n_partitions: Reduce tasks; None for a number that suits the size of the data.
-            batch_size: Records in one call of ``map_func``; None for a number that suits the cache.
+            batch_size: Records in one call of ``map_func``; None for a number that suits the cache. It does not apply
+                to Parquet and to ``arrow=True``, whose rows come as they were read, many at a time.
             split_records: Records in one map task, where ``data`` is records; None for a size that takes about a
                 second or less.
             max_attempts: How often one task may fail by its own doing before the job fails. A worker that was
@@ -204,6 +206,7 @@ class LocalCluster:
         Raises:
             InvalidArgumentError: An argument can't work; the message names it.
             SerializationError: A function can't be pickled, or a record of data that has a length.
+            JobFailedError: With ``sort``, ``map_func`` failed on the sample of data that has a length.
             ClusterError: The cluster was shut down.
         """
         import json
