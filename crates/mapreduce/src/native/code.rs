@@ -133,7 +133,7 @@ where
             let mut at = 0;
             let mut emit = Emit::new(&mut pairs, fold, sink, &mut counters, self);
             let mapped = guard("the mapper", || {
-                while at < batch.len() {
+                while at < batch.len() && !emit.has_failed() {
                     mapper.map(Record::new(&batch, at, input), &mut emit)?;
                     at += 1;
                 }
@@ -222,7 +222,7 @@ fn render<K: Datum, O: Datum>(
 }
 
 /// Calls user code. What it returns as an error, or panics with, is its failure.
-fn guard<T>(who: &str, call: impl FnOnce() -> Result<T, UserError>) -> Result<T, UserFailure> {
+pub(super) fn guard<T>(who: &str, call: impl FnOnce() -> Result<T, UserError>) -> Result<T, UserFailure> {
     let failed = |exception: &str, text: String| {
         let what = FailureKind::UserException { exception: exception.to_owned() };
         UserFailure::new(what, format!("{who} failed: {text}"))
@@ -241,4 +241,50 @@ fn guard<T>(who: &str, call: impl FnOnce() -> Result<T, UserError>) -> Result<T,
 /// What was stored is not what was encoded.
 pub(super) fn damaged(what: &str) -> TaskError {
     StorageError::Damaged { path: "map output".into(), why: format!("{what} can't be decoded") }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use mapreduce_executor::{Resources, map::Partitioner};
+    use mapreduce_storage::open;
+
+    use super::*;
+    use crate::native::{NoCombiner, Sum};
+
+    #[derive(Clone)]
+    struct Nothing;
+
+    impl Mapper for Nothing {
+        type Key = String;
+        type Value = u64;
+
+        fn map(&mut self, _: Record<'_>, _: &mut Emit<'_, String, u64>) -> Result<(), UserError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn no_more_pairs_are_taken_when_they_could_not_be_spilled() {
+        let nowhere = Path::new("/proc/no such directory").to_owned();
+        let resources = Resources::local(open("memory:///").unwrap(), 1, nowhere);
+        let mut sink = MapSink::new(&resources, Partitioner::Hash { n_partitions: 1 });
+        let (mut pairs, mut counters) = (Pairs::new(false), Counters::default());
+        let mut code = NativeCode {
+            mapper: Nothing,
+            combiner: None::<NoCombiner>,
+            reducer: Sum::<String>::new(),
+            counters: Counters::default(),
+        };
+        let mut emit: Emit<'_, String, u64> =
+            Emit::new(&mut pairs, &mut Plain, &mut sink, &mut counters, &mut code);
+        for n in 0..10_000 {
+            emit.emit(&format!("word {n}"), 1);
+        }
+        assert!(emit.has_failed());
+        let failed = emit.finish();
+        assert!(matches!(failed, Err(TaskError::Scratch { .. })), "{failed:?}");
+        assert!(sink.n_values() < 1000, "{} values are in memory", sink.n_values());
+    }
 }

@@ -36,6 +36,12 @@ impl<V: Datum> Pairs<V> {
         Pairs { keys: KeyBatch::default(), values }
     }
 
+    /// Forgets them.
+    pub(super) fn clear(&mut self) {
+        self.keys.clear();
+        self.values.drain(drop);
+    }
+
     /// Whether they are to be put into the sink: few are, if they are large.
     #[inline]
     pub(super) fn are_enough(&self) -> bool {

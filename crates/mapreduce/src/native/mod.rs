@@ -43,7 +43,7 @@ use std::{collections::BTreeMap, io::Read, process::ExitCode};
 
 use bytes::Bytes;
 use clap::Parser;
-use mapreduce_core::JobSpec;
+use mapreduce_core::{JobSpec, Partitioning};
 use mapreduce_executor::{SideInputs, UserCode, UserFailure};
 use mapreduce_worker::EXECUTOR_ARGUMENT;
 
@@ -96,8 +96,13 @@ where
         Job { mapper, combiner: Some(combiner), reducer, settings, side_inputs }
     }
 
-    /// The same, run in another way: partitions, retries, limits.
-    pub fn settings(self, settings: mapreduce_core::Settings) -> Self {
+    /// The same, run in another way: partitions, retries, limits. What [`Job::sort_values`] and [`Job::sorted`] have set
+    /// stays, unless these settings set it, too.
+    pub fn settings(self, mut settings: mapreduce_core::Settings) -> Self {
+        settings.sort_values |= self.settings.sort_values;
+        if matches!(settings.partitioning, Partitioning::Hash) {
+            settings.partitioning = self.settings.partitioning;
+        }
         Job { settings, ..self }
     }
 

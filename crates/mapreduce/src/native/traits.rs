@@ -6,6 +6,7 @@ use mapreduce_executor::{Runs, TaskError, UserCode, map::MapSink};
 use mapreduce_formats::{Batch, CsvRow, Position};
 
 use super::{
+    code::guard,
     datum::Datum,
     fold::{Fold, Pairs},
 };
@@ -192,13 +193,27 @@ impl<'a, K: Datum, V: Datum> Emit<'a, K, V> {
         });
     }
 
-    /// Puts the pairs that wait into the sink.
+    /// Puts the pairs that wait into the sink, unless that has failed before: then nothing becomes of them.
     fn put(&mut self) {
-        self.fold.put(self.pairs, self.sink);
-        if self.sink.is_full() && self.error.is_none() {
-            self.fold.flush(self.sink);
+        if self.error.is_some() {
+            return self.pairs.clear();
+        }
+        let put = guard("the combiner", || {
+            self.fold.put(self.pairs, self.sink);
+            if self.sink.is_full() {
+                self.fold.flush(self.sink);
+            }
+            Ok(())
+        });
+        self.error = put.err().map(TaskError::from);
+        if self.error.is_none() && self.sink.is_full() {
             self.error = self.sink.spill(self.code).err();
         }
+    }
+
+    /// Whether pairs are no longer taken.
+    pub(super) fn has_failed(&self) -> bool {
+        self.error.is_some()
     }
 
     /// Everything has been emitted.
