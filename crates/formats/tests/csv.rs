@@ -4,8 +4,6 @@
 
 mod common;
 
-use std::time::Instant;
-
 use common::*;
 use mapreduce_core::{Compression, FileFormat, FileRange, InputFile};
 use mapreduce_formats::{BATCH_BYTES, Batch, FormatError, read};
@@ -252,18 +250,13 @@ fn rows_of_different_width_are_no_table() {
     assert!(error.contains("file:///a.csv") && error.contains("no rows of CSV of equal width"), "{error}");
 }
 
-/// If each row searched for the end of its line, it would take a hundred times as long.
+/// If each row searched for the end of its line, this would take minutes.
 #[test]
 fn rows_that_end_with_a_return_are_read_in_one_go() {
     let mut files = Files::new();
     let file = files.plain("a,b\r".repeat(1 << 20));
-    let took = [CSV, MULTILINE].map(|format| {
-        let since = Instant::now();
-        let found = batches(&format, std::slice::from_ref(&file), u64::MAX, MAX).unwrap();
-        assert_eq!(found.iter().map(Batch::len).sum::<usize>(), 1 << 20);
-        since.elapsed()
-    });
-    assert!(took[0] < 20 * took[1], "{took:?}");
+    let found = batches(&CSV, std::slice::from_ref(&file), u64::MAX, MAX).unwrap();
+    assert_eq!(found.iter().map(Batch::len).sum::<usize>(), 1 << 20);
     // What is a line to who looks for its end is long, and the error says what to do.
     let error = batches(&CSV, std::slice::from_ref(&file), u64::MAX, 1 << 20).unwrap_err().to_string();
     assert!(error.contains("if rows end with \\r alone, read the file with multiline=True"), "{error}");

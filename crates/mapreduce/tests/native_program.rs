@@ -10,8 +10,7 @@ use std::{
 };
 
 use mapreduce::native::{
-    Combiner, Context, Emit, Input, Job, Mapper, NativeError, Record, Reducer, Results, Session, Sum,
-    UserError, Values,
+    Context, Emit, Input, Job, Mapper, NativeError, Record, Reducer, Results, Session, Sum, UserError, Values,
 };
 use mapreduce_core::Settings;
 
@@ -113,7 +112,6 @@ fn check(job: &TestJob) {
         a_part_that_does_not_start_is_told,
         counters_are_exact_although_tasks_are_tried_again,
         values_are_not_both_sorted_and_combined,
-        a_combiner_that_panics_is_told,
     ] {
         check(job, &session, tempfile::tempdir().unwrap().path());
     }
@@ -192,34 +190,8 @@ fn counters_are_exact_although_tasks_are_tried_again(job: &TestJob, session: &Se
 }
 
 fn values_are_not_both_sorted_and_combined(job: &TestJob, session: &Session, directory: &Path) {
-    let job = job.clone().sort_values().combiner(Sum::<String>::new());
+    // Settings say nothing of what the job is.
+    let job = job.clone().sort_values().settings(Settings::default()).combiner(Sum::<String>::new());
     let run = job.run(session, input(directory), None).map(|done| done.job());
     assert!(matches!(run, Err(NativeError::SortsCombined)), "{run:?}");
-}
-
-#[derive(Clone)]
-struct Panics;
-
-impl Combiner<u64> for Panics {
-    fn combine(&mut self, _: &mut u64, _: u64) {
-        panic!("it was told to");
-    }
-}
-
-/// Among the last pairs, which are combined when the mapper has returned. Settings change nothing of what values are.
-fn a_combiner_that_panics_is_told(job: &TestJob, session: &Session, directory: &Path) {
-    let sorts = job.clone().sort_values().settings(Settings::default()).combiner(Panics);
-    let run = sorts.run(session, input(directory), None).map(|done| done.job());
-    assert!(matches!(run, Err(NativeError::SortsCombined)), "{run:?}");
-
-    let told = told(directory);
-    fs::write(directory.join("same.txt"), "same\nsame\n").unwrap();
-    let same = Input::text([directory.join("same.txt").display().to_string()]);
-    let job = job.clone().side_input("directory", told.display().to_string()).side_input("before", "");
-    match job.combiner(Panics).run(session, same, None).map(|done| done.job()) {
-        Err(NativeError::Failed { message, .. }) => {
-            assert_eq!(message, "the combiner failed: it was told to");
-        }
-        other => panic!("{other:?}"),
-    }
 }

@@ -265,12 +265,25 @@ mod tests {
         }
     }
 
-    #[test]
-    fn no_more_pairs_are_taken_when_they_could_not_be_spilled() {
+    #[derive(Clone)]
+    struct Panics;
+
+    impl Combiner<u64> for Panics {
+        fn combine(&mut self, _: &mut u64, _: u64) {
+            panic!("it was told to");
+        }
+    }
+
+    /// Emits pairs of these keys in a job whose memory is full at once and that has no local disk.
+    fn emit(
+        fold: &mut dyn Fold<u64>,
+        combines: bool,
+        keys: impl Iterator<Item = String>,
+    ) -> (Result<(), TaskError>, u64) {
         let nowhere = Path::new("/proc/no such directory").to_owned();
         let resources = Resources::local(open("memory:///").unwrap(), 1, nowhere);
         let mut sink = MapSink::new(&resources, Partitioner::Hash { n_partitions: 1 });
-        let (mut pairs, mut counters) = (Pairs::new(false), Counters::default());
+        let (mut pairs, mut counters) = (Pairs::new(combines), Counters::default());
         let mut code = NativeCode {
             mapper: Nothing,
             combiner: None::<NoCombiner>,
@@ -278,13 +291,26 @@ mod tests {
             counters: Counters::default(),
         };
         let mut emit: Emit<'_, String, u64> =
-            Emit::new(&mut pairs, &mut Plain, &mut sink, &mut counters, &mut code);
-        for n in 0..10_000 {
-            emit.emit(&format!("word {n}"), 1);
+            Emit::new(&mut pairs, fold, &mut sink, &mut counters, &mut code);
+        for key in keys {
+            emit.emit(&key, 1);
         }
-        assert!(emit.has_failed());
-        let failed = emit.finish();
+        (emit.finish(), sink.n_values())
+    }
+
+    #[test]
+    fn no_more_pairs_are_taken_when_they_could_not_be_spilled() {
+        let (failed, n_values) = emit(&mut Plain, false, (0..10_000).map(|n| format!("word {n}")));
         assert!(matches!(failed, Err(TaskError::Scratch { .. })), "{failed:?}");
-        assert!(sink.n_values() < 1000, "{} values are in memory", sink.n_values());
+        assert!(n_values < 1000, "{n_values} values are in memory");
+    }
+
+    /// Among the last pairs, which are combined when the mapper has returned.
+    #[test]
+    fn a_combiner_that_panics_is_told() {
+        let fold = &mut Combined::new(Panics);
+        let (failed, _) = emit(fold, true, ["same", "same"].map(str::to_owned).into_iter());
+        let why = failed.unwrap_err().to_string();
+        assert!(why.contains("the combiner failed: it was told to"), "{why}");
     }
 }
