@@ -4,8 +4,6 @@
 //! scratch directory, which whoever needs it first fetches from storage; it serves other jobs with the same side input,
 //! too. Copies are a cache: one that is gone or damaged is fetched again.
 
-mod copies;
-
 use std::{
     collections::BTreeMap,
     fs::File,
@@ -14,12 +12,14 @@ use std::{
 };
 
 use mapreduce_core::{JobId, JobSpec};
-use mapreduce_storage::{LocalCopyError, copy_locally, paths};
+use mapreduce_storage::{
+    LocalCopyError,
+    copies::{self, CopyKind},
+    copy_locally, paths,
+};
 
 use crate::{Resources, TaskError};
 
-/// What the copies may take, beside the one that came last: the oldest go first.
-const KEPT_BYTES_MAX: u64 = 1 << 30;
 /// How long to wait for another process that is fetching: it may have been stopped.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -68,15 +68,14 @@ impl SideInputs {
     fn shared_copy(&self, digest: &str) -> Result<File, TaskError> {
         let scratch = &self.resources.scratch;
         let refused = |error| TaskError::scratch(scratch)(error);
-        let user = rustix::process::geteuid().as_raw();
-        let directory = copies::directory(scratch, user).map_err(refused)?;
-        let path = copies::path(&directory, digest);
-        if let Some(copy) = copies::open_intact(&path, digest, user).map_err(refused)? {
+        let directory = copies::directory(scratch).map_err(refused)?;
+        let path = copies::path(&directory, CopyKind::SideInput, digest);
+        if let Some(copy) = copies::open_intact(&path, digest).map_err(refused)? {
             return Ok(copy);
         }
         // Held until this returns.
         let _turn = copies::wait_for_turn(&directory, &path, PATIENCE).map_err(refused)?;
-        if let Some(copy) = copies::open_intact(&path, digest, user).map_err(refused)? {
+        if let Some(copy) = copies::open_intact(&path, digest).map_err(refused)? {
             return Ok(copy);
         }
         let object = paths::side_input(self.job, digest);
@@ -86,7 +85,7 @@ impl SideInputs {
             LocalCopyError::Disk { source, .. } => refused(source),
         })?;
         // The copy is there, and the next one that comes makes room again.
-        let _ = copies::make_room(&directory, &path, KEPT_BYTES_MAX);
+        let _ = copies::make_room(&directory, &path);
         Ok(copy)
     }
 }
@@ -157,7 +156,7 @@ mod tests {
     }
 
     fn directory(scratch: &Path) -> PathBuf {
-        copies::directory(scratch, rustix::process::geteuid().as_raw()).unwrap()
+        copies::directory(scratch).unwrap()
     }
 
     #[test]
@@ -180,7 +179,7 @@ mod tests {
         put(&side, b"content");
         put(&side, b"");
         assert_eq!((read(&side, "0"), read(&side, "1")), (b"content".to_vec(), vec![]));
-        let copy = copies::path(&directory(scratch.path()), &digest(b"content"));
+        let copy = copies::path(&directory(scratch.path()), CopyKind::SideInput, &digest(b"content"));
         assert_eq!(copy.metadata().unwrap().mode() & 0o777, 0o600);
 
         fs::write(&copy, "damaged").unwrap();
@@ -204,7 +203,8 @@ mod tests {
         // The code's own mistake is its own to handle.
         assert!(side.open("2").unwrap_err().to_string().contains("no side input \"2\""));
         assert!(side.take_failure().is_none());
-        assert_eq!(copies::names(&directory(scratch.path())), ["mapreduce-side.lock".to_owned()].into());
+        let left = fs::read_dir(directory(scratch.path())).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(left.collect::<Vec<_>>(), ["mapreduce.lock"]);
     }
 
     #[test]
@@ -214,9 +214,10 @@ mod tests {
         put(&side, b"content");
         // The older is no file, and can't be removed as one.
         let directory = directory(scratch.path());
-        let [older, large] = [b"older", b"large"].map(|name| copies::path(&directory, &digest(name)));
+        let [older, large] =
+            [b"older", b"large"].map(|name| copies::path(&directory, CopyKind::SideInput, &digest(name)));
         fs::create_dir(older).unwrap();
-        File::create(&large).unwrap().set_len(KEPT_BYTES_MAX + 1).unwrap();
+        File::create(&large).unwrap().set_len((1 << 30) + 1).unwrap();
         assert_eq!(read(&side, "0"), b"content");
         assert!(!large.exists());
     }

@@ -8,6 +8,7 @@
 //! `link` (create) or `rename` (overwrite), and syncs the directory; so what a call returned for is durable.
 
 pub mod block;
+pub mod copies;
 mod error;
 mod garbage;
 mod job;

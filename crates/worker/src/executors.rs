@@ -11,7 +11,6 @@ use crate::{
     agent::Assignment,
     executor::{Executor, NotStarted},
     obituary::obituary,
-    program,
     slot::Shared,
 };
 
@@ -116,21 +115,23 @@ impl Executors {
     }
 
     async fn start_own(&self, assignment: &Assignment) -> Result<Executor, Failure> {
-        let options = &self.shared.options;
-        let command = match &assignment.code {
-            CodeRef::Native { digest } => {
-                let fetched =
-                    program::fetch(&self.shared.store, assignment.job, digest, &options.scratch).await;
-                let program = fetched.map_err(|e| Failure {
-                    message: format!("the job's program can't be fetched: {e}"),
-                    ..obituary(&self.shared, assignment, e.failure_kind())
-                })?;
-                vec![program.display().to_string(), EXECUTOR_ARGUMENT.to_owned()]
-            }
-            _ => options.commands.clone(),
+        let Shared { options, store, programs, .. } = &*self.shared;
+        let CodeRef::Native { digest } = &assignment.code else {
+            let started = Executor::start(options, &options.commands).await;
+            return started.map_err(|e| not_started(&self.shared, assignment, e));
         };
+        let fetched = programs.fetch(store, &options.scratch, assignment.job, digest).await;
+        let program = fetched.map_err(|e| Failure {
+            message: format!("the job's program can't be fetched: {e}"),
+            ..obituary(&self.shared, assignment, e.failure_kind())
+        })?;
+        let command = [program.display().to_string(), EXECUTOR_ARGUMENT.to_owned()];
         let started = Executor::start(options, &command).await;
-        started.map_err(|e| not_started(&self.shared, assignment, e))
+        started.map_err(|e| {
+            // It may have been taken away, for want of room or by a cleaner: then it is fetched again.
+            let what = if program.exists() { e.what } else { FailureKind::Storage };
+            not_started(&self.shared, assignment, NotStarted { what, ..e })
+        })
     }
 }
 

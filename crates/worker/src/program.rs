@@ -1,20 +1,75 @@
-//! The executables of native jobs: fetched from storage once, and kept in the scratch directory by their digest.
+//! The executables of native jobs: fetched from storage once, and kept on the local disk by their digest.
 
 use std::path::{Path, PathBuf};
 
 use mapreduce_core::JobId;
-use mapreduce_storage::{LocalCopyError, Store, copy_locally, paths};
+use mapreduce_storage::{
+    LocalCopyError, Store,
+    copies::{self, CopyKind},
+    copy_locally, paths,
+};
+use tokio::sync::Mutex;
 
-/// The program's file; its owner alone may read and run it.
-pub(crate) async fn fetch(
-    store: &Store,
-    job: JobId,
-    digest: &str,
-    scratch: &Path,
-) -> Result<PathBuf, LocalCopyError> {
-    let file = scratch.join(format!("program-{digest}"));
-    if !file.exists() {
-        copy_locally(store, &paths::code(job, digest), digest, &file, 0o700).await?;
+/// What this worker knows of the programs on the local disk.
+#[derive(Debug, Default)]
+pub(crate) struct Programs {
+    /// Looked at and found whole. What an earlier process left may be damaged.
+    intact: Mutex<Vec<PathBuf>>,
+}
+
+impl Programs {
+    /// The program's file; its owner alone may read and run it.
+    pub(crate) async fn fetch(
+        &self,
+        store: &Store,
+        scratch: &Path,
+        job: JobId,
+        digest: &str,
+    ) -> Result<PathBuf, LocalCopyError> {
+        let refused = |source| LocalCopyError::Disk { path: scratch.display().to_string(), source };
+        let directory = copies::directory(scratch).map_err(refused)?;
+        let path = copies::path(&directory, CopyKind::Program, digest);
+        // The slots of a worker fetch a program once.
+        let mut intact = self.intact.lock().await;
+        if intact.contains(&path) && path.exists() {
+            return Ok(path);
+        }
+        if copies::open_intact(&path, digest).map_err(refused)?.is_none() {
+            copy_locally(store, &paths::code(job, digest), digest, &path, 0o700).await?;
+            // The program is there, and the next one that comes makes room again.
+            let _ = copies::make_room(&directory, &path);
+        }
+        intact.push(path.clone());
+        Ok(path)
     }
-    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use mapreduce_storage::{open, put_file};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_an_earlier_process_left_is_looked_at_once_and_fetched_if_it_is_damaged() {
+        let (store, scratch) = (open("memory:///").unwrap(), tempfile::tempdir().unwrap());
+        let digest = blake3::hash(b"program").to_hex().to_string();
+        put_file(&store, &paths::code(JobId(1), &digest), "program".into()).await.unwrap();
+        let fetched = async |programs: &Programs| {
+            programs.fetch(&store, scratch.path(), JobId(1), &digest).await.unwrap()
+        };
+        let first = Programs::default();
+        let path = fetched(&first).await;
+        assert_eq!(fs::read(&path).unwrap(), b"program");
+
+        fs::write(&path, "prog").unwrap();
+        assert_eq!(fetched(&Programs::default()).await, path);
+        assert_eq!(fs::read(&path).unwrap(), b"program");
+
+        fs::remove_file(&path).unwrap();
+        fetched(&first).await;
+        assert_eq!(fs::read(&path).unwrap(), b"program");
+    }
 }

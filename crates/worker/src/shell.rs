@@ -21,6 +21,7 @@ use crate::{
     WorkerError, WorkerOptions,
     agent::{Action, Agent, Event, Outcome, Place},
     link::{self, Introduction, Link},
+    program::Programs,
     slot::{Command, Shared, Slot},
 };
 
@@ -78,6 +79,7 @@ pub(crate) async fn live(
         clock: clock.clone(),
         worker: worker.clone(),
         inputs: inputs.clone(),
+        programs: Programs::default(),
     });
 
     let mut tasks = JoinSet::new();

@@ -19,6 +19,7 @@ use crate::{
     executor::Executor,
     executors::Executors,
     obituary::obituary,
+    program::Programs,
     shell::Input,
 };
 
@@ -44,6 +45,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) worker: Incarnation,
     pub(crate) inputs: UnboundedSender<Input>,
+    pub(crate) programs: Programs,
 }
 
 pub(crate) struct Slot {

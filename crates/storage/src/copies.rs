@@ -1,5 +1,6 @@
-//! The directory where a user's processes on a machine share copies of side inputs. What is in it is given to user code,
-//! which unpickles it: so nobody else may put anything there, and what somebody else did is refused.
+//! The directory where a user's processes on a machine share copies of side inputs and of native jobs' programs. What is
+//! in it is unpickled by user code, or run: so nobody else may put anything there, and what somebody else did is refused.
+//! Copies are a cache: one that is gone or damaged is fetched again.
 
 use std::{
     fs::{self, DirBuilder, File, TryLockError},
@@ -10,15 +11,42 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-/// What the copies' names begin with; a digest follows.
-const PREFIX: &str = "mapreduce-side-";
+use rustix::process::geteuid;
+
+/// What is copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CopyKind {
+    /// Bytes that user code reads beside its records.
+    SideInput,
+    /// The executable of a native job.
+    Program,
+}
+
+impl CopyKind {
+    const ALL: [CopyKind; 2] = [CopyKind::SideInput, CopyKind::Program];
+
+    /// What the copies' names begin with; a digest follows.
+    fn prefix(self) -> &'static str {
+        match self {
+            CopyKind::SideInput => "mapreduce-side-",
+            CopyKind::Program => "mapreduce-program-",
+        }
+    }
+}
+
+/// What the copies may take, beside the one that came last: the oldest go first.
+const KEPT_BYTES_MAX: u64 = 1 << 30;
 /// How often to look whether another process has fetched something.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// A copy that nobody has written to for so long will not be completed: its process was killed.
 const ABANDONED_AFTER: Duration = Duration::from_secs(3600);
 
-/// The user's own directory, made if it isn't there. Others may be able to write to `scratch`.
-pub(super) fn directory(scratch: &Path, user: u32) -> io::Result<PathBuf> {
+/// This user's own directory, made if it isn't there. Others may be able to write to `scratch`.
+pub fn directory(scratch: &Path) -> io::Result<PathBuf> {
+    directory_of(scratch, geteuid().as_raw())
+}
+
+fn directory_of(scratch: &Path, user: u32) -> io::Result<PathBuf> {
     let path = scratch.join(format!("mapreduce-{user}"));
     match DirBuilder::new().mode(0o700).create(&path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -32,13 +60,17 @@ pub(super) fn directory(scratch: &Path, user: u32) -> io::Result<PathBuf> {
     Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
 }
 
-/// Where the copy of a side input is.
-pub(super) fn path(directory: &Path, digest: &str) -> PathBuf {
-    directory.join(format!("{PREFIX}{digest}"))
+/// Where the copy of an object is that has this digest.
+pub fn path(directory: &Path, kind: CopyKind, digest: &str) -> PathBuf {
+    directory.join(format!("{}{digest}", kind.prefix()))
 }
 
-/// The file, if it is there, the user's own, and what its name says.
-pub(super) fn open_intact(path: &Path, digest: &str, user: u32) -> io::Result<Option<File>> {
+/// The file, if it is there, this user's own, and has this digest.
+pub fn open_intact(path: &Path, digest: &str) -> io::Result<Option<File>> {
+    open_intact_of(path, digest, geteuid().as_raw())
+}
+
+fn open_intact_of(path: &Path, digest: &str, user: u32) -> io::Result<Option<File>> {
     let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -55,12 +87,9 @@ pub(super) fn open_intact(path: &Path, digest: &str, user: u32) -> io::Result<Op
 
 /// Waits as long as another process fetches something, or until `path` is there: so that several which need the same
 /// fetch it once. The turn ends when the file is dropped, or its process is killed. Nothing but effort depends on it.
-pub(super) fn wait_for_turn(directory: &Path, path: &Path, patience: Duration) -> io::Result<File> {
-    let turn = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(directory.join("mapreduce-side.lock"))?;
+pub fn wait_for_turn(directory: &Path, path: &Path, patience: Duration) -> io::Result<File> {
+    let turn =
+        File::options().create(true).truncate(false).write(true).open(directory.join("mapreduce.lock"))?;
     let since = Instant::now();
     let busy = || matches!(turn.try_lock(), Err(TryLockError::WouldBlock));
     while busy() && !path.exists() && since.elapsed() < patience {
@@ -69,14 +98,20 @@ pub(super) fn wait_for_turn(directory: &Path, path: &Path, patience: Duration) -
     Ok(turn)
 }
 
-/// Removes the oldest copies, but for `newest`, while all others together take more than `bytes_max`. Who has one open
+/// Removes the oldest copies, but for `newest`, while all others together take more than a gigabyte. Who has one open
 /// reads on. One that is being fetched is no copy yet.
-pub(super) fn make_room(directory: &Path, newest: &Path, bytes_max: u64) -> io::Result<()> {
+pub fn make_room(directory: &Path, newest: &Path) -> io::Result<()> {
+    leave(directory, newest, KEPT_BYTES_MAX)
+}
+
+fn leave(directory: &Path, newest: &Path, bytes_max: u64) -> io::Result<()> {
     let mut others: Vec<(SystemTime, u64, PathBuf)> = Vec::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let name = entry.file_name();
-        let Some(rest) = name.as_encoded_bytes().strip_prefix(PREFIX.as_bytes()) else { continue };
+        let name = name.as_encoded_bytes();
+        let mut kinds = CopyKind::ALL.into_iter();
+        let Some(rest) = kinds.find_map(|kind| name.strip_prefix(kind.prefix().as_bytes())) else { continue };
         let metadata = match entry.metadata() {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -110,14 +145,9 @@ fn remove(path: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
-pub(super) fn names(directory: &Path) -> std::collections::BTreeSet<String> {
-    let entries = fs::read_dir(directory).unwrap();
-    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
-}
-
-#[cfg(test)]
 mod tests {
     use std::{
+        collections::BTreeSet,
         io::Read,
         os::unix::fs::{PermissionsExt, symlink},
     };
@@ -146,7 +176,12 @@ mod tests {
     }
 
     fn copy(letter: &str) -> String {
-        format!("{PREFIX}{}", letter.repeat(64))
+        format!("{}{}", CopyKind::SideInput.prefix(), letter.repeat(64))
+    }
+
+    fn names(directory: &Path) -> BTreeSet<String> {
+        let entries = fs::read_dir(directory).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
     #[test]
@@ -155,16 +190,17 @@ mod tests {
         let make = |name: &str, age| make(scratch.path(), name, age);
         let newest = make(&copy("e"), 0);
         let (old, older) = (make(&copy("b"), 10), make(&copy("a"), 20));
-        let (oldest, other) = (make(&copy("c"), 30), make("program-d", 40));
+        let program = format!("{}{}", CopyKind::Program.prefix(), "c".repeat(64));
+        let (oldest, other) = (make(&program, 30), make("something else", 40));
         let mut reading = File::open(&oldest).unwrap();
-        make_room(scratch.path(), &newest, 10).unwrap();
+        leave(scratch.path(), &newest, 10).unwrap();
         assert!([&newest, &old, &older, &other].iter().all(|path| path.exists()));
         assert!(!oldest.exists());
         let mut content = String::new();
         reading.read_to_string(&mut content).unwrap();
         assert_eq!(content, "12345");
-        make_room(scratch.path(), &newest, 0).unwrap();
-        assert_eq!(names(scratch.path()), [copy("e"), "program-d".to_owned()].into());
+        leave(scratch.path(), &newest, 0).unwrap();
+        assert_eq!(names(scratch.path()), [copy("e"), "something else".to_owned()].into());
     }
 
     #[test]
@@ -174,10 +210,10 @@ mod tests {
         let (newest, old) = (make(&copy("a"), 0), make(&copy("b"), 10));
         let fetching = make(&format!("{}x3Yz9Q.new", copy("c")), 60);
         let abandoned = make(&format!("{}qW4eRt.new", copy("d")), 2 * ABANDONED_AFTER.as_secs());
-        make_room(scratch.path(), &newest, 5).unwrap();
+        leave(scratch.path(), &newest, 5).unwrap();
         assert!([&newest, &old, &fetching].iter().all(|path| path.exists()));
         assert!(!abandoned.exists());
-        make_room(scratch.path(), &newest, 0).unwrap();
+        leave(scratch.path(), &newest, 0).unwrap();
         assert!(fetching.exists() && !old.exists());
     }
 
@@ -185,19 +221,20 @@ mod tests {
     fn what_another_user_made_or_may_use_is_refused() {
         let scratch = tempfile::tempdir().unwrap();
         let user = scratch.path().metadata().unwrap().uid();
-        let own = directory(scratch.path(), user).unwrap();
+        let own = directory(scratch.path()).unwrap();
         assert_eq!(
-            (own.metadata().unwrap().mode() & 0o777, directory(scratch.path(), user).unwrap()),
+            (own.metadata().unwrap().mode() & 0o777, directory(scratch.path()).unwrap()),
             (0o700, own.clone())
         );
         let digest = blake3::hash(b"12345").to_hex();
-        let file = make(&own, &format!("{PREFIX}{digest}"), 0);
-        assert!(open_intact(&file, &digest, user).unwrap().is_some());
+        let file = path(&own, CopyKind::Program, &digest);
+        fs::write(&file, "12345").unwrap();
+        assert!(open_intact(&file, &digest).unwrap().is_some());
 
         // To another user, all of this is somebody else's.
         let other = user + 1;
-        assert!(open_intact(&file, &digest, other).unwrap().is_none());
-        let refusal = |user| directory(scratch.path(), user).unwrap_err().to_string();
+        assert!(open_intact_of(&file, &digest, other).unwrap().is_none());
+        let refusal = |user| directory_of(scratch.path(), user).unwrap_err().to_string();
         assert!(
             refusal(other)
                 .contains(&format!("mapreduce-{other} is no directory that only user {other} may use"))
