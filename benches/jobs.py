@@ -1,11 +1,9 @@
 """What every system is given to do: the user's functions, and how a result is compared.
 
-Executors and other systems' interpreters import this file, so it needs nothing but Python itself.
+Executors and other systems' interpreters import this file, so it needs nothing but Python itself. Small jobs are measured
+with it: what only the benchmark needs is imported where it does.
 """
 
-import hashlib
-import random
-import string
 import time
 from collections.abc import Iterable, Iterator
 
@@ -16,6 +14,9 @@ FIVE_STRINGS = ["dasdsagf", "mike", "george", "gertretr123", "dsadsajortriojtiow
 
 def letters(n_strings: int, length: int = 20) -> list[str]:
     """`n_strings` strings of lowercase letters, always the same."""
+    import random
+    import string
+
     byte_to_letter = bytes(ord(string.ascii_lowercase[byte % 26]) for byte in range(256))
     text = random.Random(7).randbytes(n_strings * length).translate(byte_to_letter).decode()
     return [text[start : start + length] for start in range(0, len(text), length)]
@@ -72,6 +73,8 @@ def add_up(values: Iterator[int]) -> tuple[int, int]:
 
 def digest(lines: Iterable[str]) -> str:
     """The same for the same lines in any order."""
+    import hashlib
+
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 
