@@ -1,7 +1,7 @@
 """What every system is given to do: the user's functions, and how a result is compared.
 
-Executors and other systems' interpreters import this file, so it needs nothing but Python itself. Small jobs are measured
-with it: what only the benchmark needs is imported where it does.
+Executors and other systems' interpreters import this file, so it needs nothing but Python itself; and each of our
+jobs anew, so what only the benchmark needs is imported where it does.
 """
 
 import time

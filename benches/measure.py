@@ -252,6 +252,15 @@ def program(*command: object, **environment: str) -> Callable[[], str]:
     return run
 
 
+def warm_job(*command: object) -> tuple[float, str]:
+    """Runs a program that starts a cluster for one job. How long it says the job alone took, and what it prints."""
+    done = subprocess.run([str(word) for word in command], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    *_, seconds, unit = done.stderr.split()
+    assert unit == "s", done.stderr
+    return float(seconds), done.stdout
+
+
 def python(code: str) -> float:
     """Seconds that a new interpreter needs for this."""
     return timed(lambda: subprocess.run([sys.executable, "-c", code], check=True)).seconds

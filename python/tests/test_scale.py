@@ -108,3 +108,30 @@ def test_a_task_that_outlives_the_grace_period_runs_elsewhere(new_cluster, tmp_p
     gate.touch()
     assert future.result() == [(0, 1), (1, 1)]
     check_history(cluster, future.job_id)
+
+
+def test_no_task_waits_behind_a_long_one_while_a_worker_is_free(new_cluster, tmp_path):
+    """The first task ends when all others have: one that had been handed out behind it must run elsewhere."""
+    n_tasks = 12
+
+    def map_func(data):
+        def wait_for_the_others():
+            deadline = time.monotonic() + 60
+            while len(list(tmp_path.iterdir())) < n_tasks - 1:
+                assert time.monotonic() < deadline, "a task is not run"
+                time.sleep(0.005)
+
+        for number in data:
+            if number == 0:
+                wait_for_the_others()
+            else:
+                (tmp_path / str(number)).touch()
+            yield number, 1
+
+    cluster = new_cluster(n_workers=2)
+    future = cluster.mapreduce(range(n_tasks), map_func, sum, split_records=1)
+    assert future.result() == [(number, 1) for number in range(n_tasks)]
+    check_history(cluster, future.job_id)
+    # What was given back is no failure.
+    attempts = cluster.local_monitoring.history(future.job_id)
+    assert {attempt.outcome for attempt in attempts} <= {"committed", "stopped"}

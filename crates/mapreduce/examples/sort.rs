@@ -4,6 +4,10 @@
 //! ```text
 //! cargo run --release --example sort -- OUTPUT FILES
 //! ```
+//!
+//! How long the job took goes to standard error.
+
+use std::time::Instant;
 
 use mapreduce::native::{
     Emit, Input, Job, Line, Mapper, Output, Record, Reducer, Results, Session, UserError, Values,
@@ -63,7 +67,9 @@ fn main() -> Result<(), UserError> {
         return Err("give the output directory, then the files to sort".into());
     }
     let session = Session::local(2)?;
+    let began = Instant::now();
     let input = Input::text(files);
     job.sorted(&session, &input, 8)?.run(&session, input, Some(Output::text(output)))?;
+    eprintln!("sorted in {:.3} s", began.elapsed().as_secs_f64());
     Ok(())
 }

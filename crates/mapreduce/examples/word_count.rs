@@ -4,9 +4,13 @@
 //! cargo run --release --example word_count -- FILES
 //! ```
 //!
-//! `MEMORY_BYTES_MAX=...` in the environment limits the process of each task.
+//! `MEMORY_BYTES_MAX=...` in the environment limits the process of each task. How long the job took goes to standard
+//! error.
 
-use std::io::{self, BufWriter, Write};
+use std::{
+    io::{self, BufWriter, Write},
+    time::Instant,
+};
 
 use mapreduce::{
     LocalOptions,
@@ -35,6 +39,7 @@ fn main() -> Result<(), UserError> {
     let memory_bytes_max = std::env::var("MEMORY_BYTES_MAX").ok().map(|bytes| bytes.parse()).transpose()?;
     let options = LocalOptions { n_workers: 2, n_masters: 1, memory_bytes_max, ..LocalOptions::default() };
     let session = Session::start(options)?;
+    let began = Instant::now();
     let done = job.run(&session, Input::text(files), None)?;
     let mut out = BufWriter::new(io::stdout().lock());
     for result in done.results()? {
@@ -42,5 +47,6 @@ fn main() -> Result<(), UserError> {
         writeln!(out, "{word}\t{n}")?;
     }
     out.flush()?;
+    eprintln!("counted in {:.3} s", began.elapsed().as_secs_f64());
     Ok(())
 }
