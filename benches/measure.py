@@ -252,9 +252,10 @@ def program(*command: object, **environment: str) -> Callable[[], str]:
     return run
 
 
-def warm_job(*command: object) -> tuple[float, str]:
+def warm_job(*command: object, **environment: str) -> tuple[float, str]:
     """Runs a program that starts a cluster for one job. How long it says the job alone took, and what it prints."""
-    done = subprocess.run([str(word) for word in command], check=False, capture_output=True, text=True)
+    words = [str(word) for word in command]
+    done = subprocess.run(words, check=False, capture_output=True, text=True, env=os.environ | environment)
     assert done.returncode == 0, done.stderr
     *_, seconds, unit = done.stderr.split()
     assert unit == "s", done.stderr

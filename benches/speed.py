@@ -126,9 +126,9 @@ def sort(bench: Bench) -> None:
         return checked
 
     def ours() -> Timed:
-        return Timed(*warm_job(example("sort"), out, records))
+        return Timed(*warm_job(example("sort"), out, records, CLUSTER=str(bench.scratch / "cluster")))
 
-    what = f"sort, {bench.given.mb:,} MB, Rust, file to file"
+    what = f"sort, {bench.given.mb:,} MB, Rust, file to file, all durable"
     bench.contest(
         what,
         check(ours, out, lambda: parts(out)),

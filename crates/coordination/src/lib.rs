@@ -34,11 +34,16 @@ pub struct SessionOptions {
     pub watch_others: bool,
 }
 
+/// At the end of a `sqlite` URL: what is written survives every process, and the machine only if it happens to.
+const UNSYNCED: &str = "?sync=no";
+
 /// Opens the store at `url`; makes it if it isn't there. `sqlite:///absolute/directory` is a directory that
-/// holds the database, the session locks and the bell; the path is taken as it is written. With a session, the
-/// process counts as alive until [`Coordinator::close`] or its end. Blocks for a few file operations.
+/// holds the database, the session locks and the bell; the path is taken as it is written. Every write is synced, unless
+/// the URL ends with `?sync=no`. With a session, the process counts as alive until [`Coordinator::close`] or its end.
+/// Blocks for a few file operations.
 pub fn open(url: &str, session: Option<SessionOptions>) -> Result<Arc<dyn Coordinator>, CoordinationError> {
-    match url.strip_prefix("sqlite://") {
+    let directory = url.strip_prefix("sqlite://").map(|path| path.strip_suffix(UNSYNCED).unwrap_or(path));
+    match directory {
         Some(directory) if directory.starts_with('/') => Ok(sqlite::open(url, directory.as_ref(), session)?),
         _ => Err(CoordinationError::Unavailable {
             url: url.to_owned(),

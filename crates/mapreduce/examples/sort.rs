@@ -5,12 +5,14 @@
 //! cargo run --release --example sort -- OUTPUT FILES
 //! ```
 //!
-//! How long the job took goes to standard error.
+//! How long the job took goes to standard error. `CLUSTER=DIRECTORY` in the environment keeps what is in between on that
+//! disk and synced, so that the job could be carried on after a crash of the machine.
 
-use std::time::Instant;
+use std::{path::PathBuf, time::Instant};
 
-use mapreduce::native::{
-    Emit, Input, Job, Line, Mapper, Output, Record, Reducer, Results, Session, UserError, Values,
+use mapreduce::{
+    LocalOptions,
+    native::{Emit, Input, Job, Line, Mapper, Output, Record, Reducer, Results, Session, UserError, Values},
 };
 
 /// Bytes of a line that it is sorted by.
@@ -66,7 +68,9 @@ fn main() -> Result<(), UserError> {
     if files.is_empty() {
         return Err("give the output directory, then the files to sort".into());
     }
-    let session = Session::local(2)?;
+    let directory = std::env::var_os("CLUSTER").map(PathBuf::from);
+    let options = LocalOptions { n_workers: 2, n_masters: 1, directory, ..LocalOptions::default() };
+    let session = Session::start(options)?;
     let began = Instant::now();
     let input = Input::text(files);
     job.sorted(&session, &input, 8)?.run(&session, input, Some(Output::text(output)))?;

@@ -16,6 +16,10 @@ pub struct ClusterUrls {
     pub users: String,
 }
 
+/// A file in the directory of a cluster that goes with its client and takes all of its state with it. So nothing in it
+/// is ever needed after the machine has crashed, and nothing in it is synced.
+pub(crate) const TEMPORARY: &str = "temporary";
+
 /// A path that no URL can name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{path:?} can't be a cluster's directory: give an absolute path in UTF-8")]
@@ -29,12 +33,14 @@ impl ClusterUrls {
         Url::parse(&self.storage).ok().filter(|url| url.scheme() == "file")?.to_file_path().ok()
     }
 
-    /// The stores of a local cluster in `directory`, an absolute path.
+    /// The stores of a local cluster in `directory`, an absolute path. What a temporary one writes is not synced.
     pub fn local(directory: &Path, users: impl Into<String>) -> Result<ClusterUrls, BadDirectory> {
         let bad = || BadDirectory { path: directory.to_owned() };
+        let option = if directory.join(TEMPORARY).exists() { "?sync=no" } else { "" };
         let storage = Url::from_file_path(directory.join("storage")).map_err(|()| bad())?;
-        let coordination = format!("sqlite://{}", directory.to_str().ok_or_else(bad)?);
-        Ok(ClusterUrls { coordination, storage: storage.into(), users: users.into() })
+        let storage = format!("{storage}{option}");
+        let coordination = format!("sqlite://{}{option}", directory.to_str().ok_or_else(bad)?);
+        Ok(ClusterUrls { coordination, storage, users: users.into() })
     }
 }
 
@@ -49,5 +55,22 @@ mod tests {
         assert_eq!(urls.storage, "file:///data/a%20b/storage");
         assert_eq!(urls.storage_directory().unwrap(), Path::new("/data/a b/storage"));
         assert!(ClusterUrls::local(Path::new("data"), "").is_err());
+    }
+
+    #[test]
+    fn only_what_goes_with_its_cluster_is_not_synced() {
+        let directory = tempfile::tempdir().unwrap();
+        let urls = || ClusterUrls::local(directory.path(), "sqlite:///home/users").unwrap();
+        let synced = urls();
+        assert!(!synced.storage.contains('?') && !synced.coordination.contains('?'), "{synced:?}");
+        std::fs::write(directory.path().join(TEMPORARY), "").unwrap();
+        let unsynced = urls();
+        assert_eq!(unsynced.storage, format!("{}?sync=no", synced.storage));
+        assert_eq!(unsynced.coordination, format!("{}?sync=no", synced.coordination));
+        assert_eq!(unsynced.users, synced.users);
+        assert_eq!(unsynced.storage_directory(), synced.storage_directory());
+        mapreduce_storage::open(&unsynced.storage).unwrap();
+        mapreduce_coordination::open(&unsynced.coordination, None).unwrap();
+        assert!(directory.path().join("coordination.db").exists());
     }
 }

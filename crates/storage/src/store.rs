@@ -17,8 +17,13 @@ use crate::{StorageError, paths};
 /// An object store, shared.
 pub type Store = Arc<dyn ObjectStore>;
 
+/// At the end of a `file` URL: what is written survives every process, and the machine only if it happens to. For what
+/// goes with the processes that use it anyway.
+const UNSYNCED: &str = "sync=no";
+
 /// Opens the store that `url` names: `file:///absolute/directory`, made with mode 0700 if absent, or
-/// `memory:///`, which is new and empty at every call and ends with its last handle.
+/// `memory:///`, which is new and empty at every call and ends with its last handle. A local directory is synced at every
+/// write, unless the URL ends with `?sync=no`.
 pub fn open(url: &str) -> Result<Store, StorageError> {
     let wrong = |why: String| StorageError::Url { url: url.to_owned(), why };
     let parsed = Url::parse(url)
@@ -30,7 +35,11 @@ pub fn open(url: &str) -> Result<Store, StorageError> {
                 parsed.to_file_path().map_err(|()| wrong("it names no local directory".to_owned()))?;
             create_durably(&directory).map_err(|error| wrong(format!("{}: {error}", directory.display())))?;
             let store = LocalFileSystem::new_with_prefix(&directory).map_err(|e| wrong(e.to_string()))?;
-            Ok(Arc::new(store.with_fsync(true)))
+            match parsed.query() {
+                None => Ok(Arc::new(store.with_fsync(true))),
+                Some(UNSYNCED) => Ok(Arc::new(store.with_fsync(false))),
+                Some(other) => Err(wrong(format!("?{other} is no option of it; there is ?{UNSYNCED}"))),
+            }
         }
         scheme => {
             Err(wrong(format!("{scheme} is not supported; give file:///absolute/directory or memory:///")))
@@ -47,11 +56,14 @@ pub fn answers_at_once(url: &str) -> bool {
 /// Makes the directories of a job that is about to be uploaded, if `url` names a local directory: all of them
 /// with a sync for each level. Left to the first object in each, every one of them costs several.
 pub fn make_job_dirs(url: &str, job: JobId) -> Result<(), StorageError> {
-    let Some(root) = Url::parse(url).ok().filter(|url| url.scheme() == "file") else { return Ok(()) };
-    let Ok(root) = root.to_file_path() else { return Ok(()) };
+    let Some(url) = Url::parse(url).ok().filter(|url| url.scheme() == "file") else { return Ok(()) };
+    let Ok(root) = url.to_file_path() else { return Ok(()) };
     let make = || {
         for dir in paths::dirs(job) {
             fs::create_dir_all(root.join(dir.as_ref()))?;
+        }
+        if url.query() == Some(UNSYNCED) {
+            return Ok(());
         }
         let changed = paths::dirs_of_dirs(job).into_iter().map(|dir| root.join(dir.as_ref()));
         // The first job makes the directory of all jobs.
@@ -111,6 +123,7 @@ mod tests {
         open(url.as_str()).unwrap();
         assert_eq!(directory.metadata().unwrap().permissions().mode() & 0o777, 0o700);
         open(url.as_str()).unwrap();
+        open(&format!("{url}?{UNSYNCED}")).unwrap();
     }
 
     #[test]
@@ -137,7 +150,9 @@ mod tests {
 
     #[test]
     fn a_url_that_is_no_store_says_what_would_be() {
-        for url in ["s3://bucket/x", "storage", "file://elsewhere/x", "/tmp"] {
+        let option =
+            Url::from_file_path(tempfile::tempdir().unwrap().path()).unwrap().to_string() + "?sync=maybe";
+        for url in ["s3://bucket/x", "storage", "file://elsewhere/x", "/tmp", &option] {
             let error = open(url).unwrap_err().to_string();
             assert!(error.contains(url), "{error}");
         }

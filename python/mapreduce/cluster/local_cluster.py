@@ -45,7 +45,8 @@ class LocalCluster:
             ``directory``; ``n_workers``, ``n_masters`` and what describes processes then mean nothing.
         verbose: Whether to print a line when something happens: starts, scaling, the phases of jobs.
         directory: Where the cluster keeps its state. A new cluster in the directory of an earlier one carries its
-            unfinished jobs on. The default is a temporary directory, which is removed at the end.
+            unfinished jobs on. The default is a temporary directory, which is removed at the end; nothing in it is
+            synced to the disk, so it is faster, and does not survive a crash of the machine.
         keep_alive: Whether the cluster outlives this process; it needs a ``directory``, by which others find it.
         slots_per_worker: Tasks that a worker runs at one time.
         lease_ms: After how many milliseconds of silence a process is taken for dead. A killed process is noticed

@@ -20,7 +20,7 @@ use rusqlite::{
     named_params, params,
 };
 
-use crate::{CoordinationError, Entry, Version, child_name};
+use crate::{CoordinationError, Entry, UNSYNCED, Version, child_name};
 
 /// `PRAGMA user_version`. Grows with every incompatible change of the schema.
 const SCHEMA_VERSION: i64 = 1;
@@ -106,7 +106,8 @@ impl Database {
             }
             connection.busy_handler(Some(waiting(patience)))?;
             write_ahead(&connection, patience)?;
-            connection.pragma_update(None, "synchronous", "FULL")?;
+            let synchronous = if url.ends_with(UNSYNCED) { "OFF" } else { "FULL" };
+            connection.pragma_update(None, "synchronous", synchronous)?;
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)?;
             prepare_schema(&mut connection)?;
             Ok(connection)

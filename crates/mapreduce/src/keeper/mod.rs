@@ -33,7 +33,10 @@ use tokio::net::UnixListener;
 
 pub use self::state::key_file;
 use self::{children::Children, lock::DirectoryLock, protocol::Reply, state::State};
-use crate::home::{HomeError, Registration, RunningCluster};
+use crate::{
+    home::{HomeError, Registration, RunningCluster},
+    urls::TEMPORARY,
+};
 
 /// How long a keeper that is ending may take until another one says that the directory is in use.
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);
@@ -73,6 +76,13 @@ pub enum KeeperError {
         directory: PathBuf,
         /// The process that holds its lock.
         pid: u32,
+    },
+    /// It is what is left of a cluster whose state was not to outlive it.
+    #[error("{directory} is another cluster's temporary directory: what is in it was never synced; give another, or remove it",
+        directory = directory.display())]
+    Temporary {
+        /// The directory.
+        directory: PathBuf,
     },
     /// Its entry in the registry can't be made.
     #[error(transparent)]
@@ -136,7 +146,7 @@ impl Keeper {
     fn start(options: KeeperOptions) -> Result<Keeper, KeeperError> {
         // Fails for a process that leads its group, as one started by hand does; that one may keep its terminal.
         let _ = rustix::process::setsid();
-        let state = State::prepare(options.directory.as_deref())?;
+        let state = State::prepare(options.directory.as_deref(), options.keep_alive)?;
         let directory = state.directory().to_owned();
         let lock = match patiently_lock(&directory).map_err(system("can't lock the directory"))? {
             Some(lock) => lock,
@@ -145,6 +155,9 @@ impl Keeper {
                 return Err(KeeperError::Running { directory, pid: pid.unwrap_or_default() });
             }
         };
+        if options.directory.is_some() && directory.join(TEMPORARY).exists() {
+            return Err(KeeperError::Temporary { directory });
+        }
         state.create_key()?;
         let logs = state.create_logs()?;
         if !options.verbose {

@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{KeeperError, protocol, system};
+use crate::urls::TEMPORARY;
 
 /// Every name that a cluster makes in its directory; in one that a person gave, nothing else is touched.
 const NAMES: [&str; 9] = [
@@ -35,8 +36,9 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Makes `directory`, for its owner alone, or a temporary one.
-    pub fn prepare(directory: Option<&Path>) -> Result<State, KeeperError> {
+    /// Makes `directory`, for its owner alone, or a temporary one. One that may outlive its client, and with it whatever
+    /// knows of it, is not marked as such.
+    pub fn prepare(directory: Option<&Path>, keep_alive: bool) -> Result<State, KeeperError> {
         match directory {
             Some(directory) => {
                 let what = || format!("can't make the cluster's directory {}", directory.display());
@@ -47,6 +49,10 @@ impl State {
                 let owner_only = fs::Permissions::from_mode(0o700);
                 let made = tempfile::Builder::new().prefix("mapreduce-").permissions(owner_only).tempdir();
                 let directory = made.map_err(system("can't make a temporary directory"))?.keep();
+                if !keep_alive {
+                    let mark = directory.join(TEMPORARY);
+                    fs::write(&mark, "").map_err(system(format!("can't make {}", mark.display())))?;
+                }
                 Ok(State { directory, temporary: true })
             }
         }
@@ -124,7 +130,7 @@ mod tests {
     #[test]
     fn the_key_is_made_once_and_is_its_owners_alone() {
         let scratch = tempfile::tempdir().unwrap();
-        let state = State::prepare(Some(&scratch.path().join("a/b"))).unwrap();
+        let state = State::prepare(Some(&scratch.path().join("a/b")), false).unwrap();
         assert_eq!(state.directory().metadata().unwrap().permissions().mode() & 0o777, 0o700);
         state.create_key().unwrap();
         let path = key_file(state.directory());
@@ -138,7 +144,7 @@ mod tests {
     #[test]
     fn cleaning_up_takes_the_clusters_own_and_nothing_else() {
         let scratch = tempfile::tempdir().unwrap();
-        let state = State::prepare(Some(scratch.path())).unwrap();
+        let state = State::prepare(Some(scratch.path()), false).unwrap();
         state.create_key().unwrap();
         fs::create_dir_all(scratch.path().join("storage/jobs")).unwrap();
         fs::write(scratch.path().join("thesis.txt"), "mine").unwrap();
@@ -151,7 +157,8 @@ mod tests {
 
     #[test]
     fn a_temporary_directory_goes_even_without_cleaning_up() {
-        let state = State::prepare(None).unwrap();
+        let state = State::prepare(None, false).unwrap();
+        assert!(state.directory().join(TEMPORARY).exists());
         state.create_logs().unwrap();
         state.remove(false).unwrap();
         assert!(!state.directory().exists());
