@@ -29,8 +29,12 @@ use crate::{
     values,
 };
 
-/// How often an upload makes way for other threads.
+/// How often an upload makes way for other threads, and after how many bytes it looks whether it is time: to look at the
+/// clock costs as much as a small record.
 const CHECK_EVERY: Duration = Duration::from_millis(5);
+const LOOK_EVERY_BYTES: usize = 8 << 10;
+/// What a record counts for beside its bytes. (An iterator may take long to give one: there each is looked after.)
+const RECORD_BYTES: usize = 64;
 
 /// How long to wait for room in storage before the next try: at first, and at most.
 const ROOM_PAUSE_FIRST: Duration = Duration::from_millis(50);
@@ -164,7 +168,7 @@ pub fn upload_records(
     };
     let mut writer = SplitWriter::new(place.number, size);
     let mut encoded = Vec::new();
-    let mut checked = Instant::now();
+    let (mut checked, mut unlooked) = (Instant::now(), 0);
     let files = py.import("mapreduce.files")?;
     let no_records = [files.getattr("Input")?, files.getattr("EarlierResult")?];
     for (n, record) in data.try_iter()?.enumerate() {
@@ -181,6 +185,11 @@ pub fn upload_records(
         if let Some(object) = writer.push(&encoded) {
             storage.put(py, object, check)?;
         }
+        unlooked += RECORD_BYTES + encoded.len();
+        if known && unlooked < LOOK_EVERY_BYTES {
+            continue;
+        }
+        unlooked = 0;
         if checked.elapsed() >= CHECK_EVERY {
             py.detach(|| ()); // what iterates may be no Python code, which would let other threads run by itself
             check()?;
