@@ -187,3 +187,20 @@ def test_results_that_are_read_beside_other_inputs_are_not_cleared(new_cluster):
     cluster.scale(n_workers=1)
     assert both.result() == [(1, [4, 2, 3])]
     assert len(cluster.clear()) == 3
+
+
+def test_a_result_that_is_cleared_during_the_upload_is_told(new_cluster):
+    cluster = new_cluster(n_workers=1)
+    first = cluster.mapreduce([(1, 2)], lambda pairs: pairs, sum)
+    first.result()
+
+    def records():
+        yield 1, 4
+        assert cluster.clear() == [first.job_id]
+
+    def pairs(data):
+        return data
+
+    both = cluster.mapreduce([mapreduce.read_result(first), records()], [pairs, pairs], list)
+    with pytest.raises(InvalidArgumentError, match=f"{first.job_id}, whose result {both.job_id} reads, was cleared"):
+        both.result()

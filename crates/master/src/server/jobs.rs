@@ -123,11 +123,7 @@ impl Service {
         let mut read = BTreeSet::new();
         for (record, _) in all.iter().filter(|(record, _)| !record.phase.is_terminal()) {
             let spec = storage::read::<JobSpec>(&self.context.store, &paths::spec(record.job)).await;
-            let inputs = spec.map_err(storage_status)?.map(|spec| spec.inputs).unwrap_or_default();
-            read.extend(inputs.iter().filter_map(|input| match input {
-                InputDescription::Result { of, .. } => Some(*of),
-                _ => None,
-            }));
+            read.extend(spec.map_err(storage_status)?.iter().flat_map(sources));
         }
         Ok(read)
     }
@@ -140,6 +136,14 @@ impl Service {
             Err(e) => Err(record_status(e)),
         }
     }
+}
+
+/// The jobs whose results this one reads.
+fn sources(spec: &JobSpec) -> impl Iterator<Item = JobId> {
+    spec.inputs.iter().filter_map(|input| match input {
+        InputDescription::Result { of, .. } => Some(*of),
+        _ => None,
+    })
 }
 
 /// What no job can have.
@@ -164,6 +168,13 @@ fn check(spec: &JobSpec, caller: &Caller) -> Result<(), Status> {
 
 async fn submit(context: Context, spec: JobSpec) -> Result<(), Status> {
     let job = spec.job;
+    let record = async |job| records::job(context.coordinator.as_ref(), job).await.map_err(record_status);
+    for of in sources(&spec) {
+        // What was submitted before may have ended, and what it read may have gone since.
+        if record(of).await?.is_none() && record(job).await?.is_none() {
+            return Err(Status::failed_precondition(format!("{of}, whose result {job} reads, was cleared")));
+        }
+    }
     let created = storage::create(&context.store, &paths::spec(job), &spec).await;
     if let Created::Other(_) = created.map_err(storage_status)? {
         return Err(Status::already_exists(format!("{job} was submitted before with another specification")));
