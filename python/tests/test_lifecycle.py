@@ -264,8 +264,7 @@ def test_what_is_left_of_a_temporary_cluster_is_not_carried_on(auth, tmp_path):
     """Nothing in it was synced, so after a crash of the machine anything might be missing."""
     with LocalCluster(auth, n_workers=1, n_masters=1) as cluster:
         assert cluster.mapreduce([1], lambda data: [(1, 1)], sum).result() == [(1, 1)]
-        left = shutil.copytree(
-            cluster.directory, tmp_path / "left", ignore=shutil.ignore_patterns("*.sock", "sessions")
-        )
+        of_processes = shutil.ignore_patterns("*.sock", "sessions")
+        left = shutil.copytree(cluster.directory, tmp_path / "left", ignore=of_processes)
     with pytest.raises(mapreduce.ClusterError, match="another cluster's temporary directory"):
         LocalCluster(auth, directory=left)
