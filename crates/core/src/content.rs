@@ -8,10 +8,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 pub struct Content(pub Vec<u8>);
 
 /// No content is longer, but for code.
-pub const CONTENT_BYTES_MAX: u64 = 16 << 10;
+const CONTENT_BYTES_MAX: u64 = 16 << 10;
 /// No code that stands in a specification is longer.
 pub const CODE_CONTENT_BYTES_MAX: u64 = 64 << 10;
-/// All contents of one record together are about so long at most.
+/// All contents of one record together, but for code, are about so long at most.
 const CONTENTS_BYTES_MAX: u64 = 1 << 20;
 
 /// How long each of `n` contents of one record may be.

@@ -15,7 +15,7 @@ pub mod plan;
 pub mod spec;
 
 pub use clock::{Clock, SystemClock};
-pub use content::{CODE_CONTENT_BYTES_MAX, CONTENT_BYTES_MAX, Content, content_bytes_max};
+pub use content::{CODE_CONTENT_BYTES_MAX, Content, content_bytes_max};
 pub use envelope::{DecodeError, Persisted};
 pub use failure::{Failure, FailureKind};
 pub use files::{Compression, FileFormat, FileRange, InputFile, InvalidText};

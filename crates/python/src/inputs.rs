@@ -33,6 +33,8 @@ pub fn describe(
     contents: &mut BTreeMap<String, Content>,
     check: &Check<'_>,
 ) -> PyResult<Vec<InputDescription>> {
+    let n_inputs =
+        u32::try_from(inputs.len()).map_err(|_| invalid("there are too many inputs".to_owned()))?;
     let describe = |(number, input): (u32, &Bound<'_, PyAny>)| {
         if let Ok(files) = input.cast::<InputFiles>() {
             return Ok(files.get().0.clone());
@@ -40,7 +42,7 @@ pub fn describe(
         if let Ok(earlier) = input.extract::<EarlierJob>() {
             return result_of(py, live, &earlier.earlier_job_id);
         }
-        let place = Place { job, number, is_one_of_several: inputs.len() > 1 };
+        let place = Place { job, number, n_inputs };
         let (splits, small) = upload_records(&live.urls.storage, place, input, split_records, check)?;
         contents.extend(small.map(|object| (object.name, Content(object.bytes.into()))));
         Ok(InputDescription::Uploaded { splits })

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::future::join_all;
-use mapreduce_core::{CONTENT_BYTES_MAX, JobId, Split};
+use mapreduce_core::{JobId, Split, content_bytes_max};
 use mapreduce_executor::{Resources, TaskError};
 use mapreduce_storage::{
     FileRef, StorageError as StoreError, Store, put_file,
@@ -130,13 +130,13 @@ impl Uploading {
 pub struct Place {
     pub job: JobId,
     pub number: u32,
-    pub is_one_of_several: bool,
+    pub n_inputs: u32,
 }
 
 impl Place {
     /// The record of this number, for a message.
     fn record(self, n: usize) -> String {
-        let of = if self.is_one_of_several { format!(" of data[{}]", self.number) } else { String::new() };
+        let of = if self.n_inputs > 1 { format!(" of data[{}]", self.number) } else { String::new() };
         format!("record {n}{of}")
     }
 }
@@ -198,7 +198,7 @@ pub fn upload_records(
     }
     let (last, splits) = writer.finish();
     match last {
-        Some(only) if !storage.was_used && only.bytes.len() as u64 <= CONTENT_BYTES_MAX => {
+        Some(only) if !storage.was_used && only.bytes.len() as u64 <= content_bytes_max(place.n_inputs) => {
             Ok((splits, Some(only)))
         }
         Some(last) => storage.put(py, last, check).map(|()| (splits, None)),
