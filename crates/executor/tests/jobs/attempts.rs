@@ -26,9 +26,7 @@ fn the_loser_of_a_race_deletes_its_own_data_and_nothing_else() {
         let mut rival = Executor::new(resources(&store, 1), Arc::new(SystemClock::default()), load);
         assert_eq!(rival.run_task(&assignment(MAP, 1)), Outcome::Committed);
     };
-    let load = Box::new(move |_: &JobSpec, _: &[u8], _: &SideInputs| {
-        Ok(Box::new(Before(rival.clone())) as Box<dyn UserCode>)
-    });
+    let load = Box::new(move |_: &JobSpec, _: &[u8], _: &SideInputs| Ok(after(rival.clone())));
     let mut slow = Executor::new(resources(&world.store, 1), Arc::new(SystemClock::default()), load);
     assert_eq!(slow.run_task(&assignment(MAP, 2)), Outcome::Superseded);
     let output = |number| paths::attempt_output(JOB, MAP, AttemptId { epoch: Epoch(1), number });
@@ -144,7 +142,7 @@ fn an_attempt_that_goes_on_without_a_side_input_fails_and_takes_its_output_away(
     });
     let load = Box::new(|_: &JobSpec, _: &[u8], side: &SideInputs| {
         let side = side.clone();
-        Ok(Box::new(Before(move || drop(side.open("absent")))) as Box<dyn UserCode>)
+        Ok(after(move || drop(side.open("absent"))))
     });
     let scratch = tempfile::tempdir().unwrap();
     let resources = Resources::local(world.store.clone(), 1, scratch.path().to_owned());

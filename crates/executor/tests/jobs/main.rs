@@ -109,13 +109,12 @@ impl UserCode for Words {
     }
 }
 
-/// Does something before it maps.
-struct Before<F>(F);
+/// Words that are mapped in another way.
+struct Mapping<F>(F);
 
-impl<F: Fn()> UserCode for Before<F> {
+impl<F: FnMut(&mut Records, &mut MapSink) -> Result<(), TaskError>> UserCode for Mapping<F> {
     fn map(&mut self, records: &mut Records, sink: &mut MapSink) -> Result<(), TaskError> {
-        (self.0)();
-        Words::default().map(records, sink)
+        (self.0)(records, sink)
     }
     fn reduce(&mut self, group: Group, out: &mut Vec<u8>) -> Result<u64, TaskError> {
         Words::default().reduce(group, out)
@@ -128,6 +127,14 @@ impl<F: Fn()> UserCode for Before<F> {
     ) -> Result<(), TaskError> {
         Words::default().write(groups, format, write)
     }
+}
+
+/// Words, and what is done before they are mapped.
+fn after(before: impl Fn() + 'static) -> Box<dyn UserCode> {
+    Box::new(Mapping(move |records: &mut Records, sink: &mut MapSink| {
+        before();
+        Words::default().map(records, sink)
+    }))
 }
 
 struct World {
@@ -344,52 +351,38 @@ fn a_group_may_be_larger_than_memory() {
     }
 }
 
-/// Takes pairs as a face does that sometimes knows a group without looking it up: a record is a key of nine bytes and a value.
-struct Recent {
-    known: HashMap<Vec<u8>, GroupId>,
-    n_piled: Arc<AtomicUsize>,
-}
-
-impl UserCode for Recent {
-    fn map(&mut self, records: &mut Records, sink: &mut MapSink) -> Result<(), TaskError> {
-        while let Some(batch) = records.next_batch()? {
-            for record in batch.iter() {
-                let (key, no_hint) = (key(&record[..9]), |_: &mut Vec<u8>| Ok::<(), Infallible>(()));
-                // As if the others came with equal keys that are other objects.
-                let known = self.known.get(&key).filter(|_| record.ends_with(b"0"));
-                if sink.wants_pile() {
-                    self.n_piled.fetch_add(1, Ordering::Relaxed);
-                    let Ok(()) = sink.pile(&key, no_hint, (1, record), None);
-                } else if let Some(&group) = known {
-                    sink.push(group, 1, record);
-                } else {
-                    let Ok(group) = sink.group(&key, no_hint);
-                    if record[0] == b'k' {
-                        self.known.insert(key, group);
-                    }
-                    sink.push(group, 1, record);
-                }
-                if sink.is_full() {
-                    self.known.clear();
-                    sink.spill(self)?;
-                }
+/// Takes pairs as a face does that sometimes knows a group without looking it up, and counts those that it piles up: a
+/// record is a key of nine bytes and a value.
+fn recent(n_piled: Arc<AtomicUsize>) -> Box<dyn UserCode> {
+    let mut groups: HashMap<Vec<u8>, GroupId> = HashMap::new();
+    let mut take = move |record: &[u8], sink: &mut MapSink| {
+        let (key, no_hint) = (key(&record[..9]), |_: &mut Vec<u8>| Ok::<(), Infallible>(()));
+        // As if the others came with equal keys that are other objects.
+        let known = groups.get(&key).filter(|_| record.ends_with(b"0"));
+        if sink.wants_pile() {
+            n_piled.fetch_add(1, Ordering::Relaxed);
+            let Ok(()) = sink.pile(&key, no_hint, (1, record), None);
+        } else if let Some(&group) = known {
+            sink.push(group, 1, record);
+        } else {
+            let Ok(group) = sink.group(&key, no_hint);
+            if record[0] == b'k' {
+                groups.insert(key, group);
             }
+            sink.push(group, 1, record);
+        }
+        if sink.is_full() {
+            groups.clear();
+            return sink.spill(&mut Words::default());
         }
         Ok(())
-    }
-
-    fn reduce(&mut self, group: Group, out: &mut Vec<u8>) -> Result<u64, TaskError> {
-        Words::default().reduce(group, out)
-    }
-
-    fn write(
-        &mut self,
-        groups: &mut Merge,
-        format: &FileFormat,
-        write: &mut dyn FnMut(&[u8]) -> Result<(), TaskError>,
-    ) -> Result<(), TaskError> {
-        Words::default().write(groups, format, write)
-    }
+    };
+    Box::new(Mapping(move |records: &mut Records, sink: &mut MapSink| {
+        while let Some(batch) = records.next_batch()? {
+            batch.iter().try_for_each(|record| take(record, sink))?;
+        }
+        Ok(())
+    }))
 }
 
 /// Some keys come all the time, and are known: theirs are values in groups as well as in the pile. In the end keys repeat.
@@ -417,7 +410,7 @@ fn keys_that_have_begun_to_repeat_are_not_piled_up() {
     assert_eq!(n_piled(&records, 64 << 20), 0);
 }
 
-/// Runs a job of [`Recent`], which must give what a loop gives; tells how many pairs were piled up.
+/// Runs a job of [`recent`], which must give what a loop gives; tells how many pairs were piled up.
 fn n_piled(records: &[Vec<u8>], memory_bytes: usize) -> usize {
     let mut expected: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
     for record in records {
@@ -426,10 +419,7 @@ fn n_piled(records: &[Vec<u8>], memory_bytes: usize) -> usize {
     let world = World::split(records, SplitSize::Exactly(NonZeroU64::MAX), settings(1));
     let n_piled = Arc::new(AtomicUsize::new(0));
     let counter = n_piled.clone();
-    let load = Box::new(move |_: &JobSpec, _: &[u8], _: &SideInputs| {
-        let code = Recent { known: HashMap::new(), n_piled: counter.clone() };
-        Ok(Box::new(code) as Box<dyn UserCode>)
-    });
+    let load = Box::new(move |_: &JobSpec, _: &[u8], _: &SideInputs| Ok(recent(counter.clone())));
     let resources = resources(&world.store, memory_bytes);
     world.run(&mut Executor::new(resources, Arc::new(SystemClock::default()), load));
     assert!(world.result() == expected.into_iter().collect::<Vec<_>>());
