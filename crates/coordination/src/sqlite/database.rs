@@ -1,7 +1,7 @@
 //! The database file: schema, transactions and what SQLite's errors mean to us.
 //!
 //! Writes are `BEGIN IMMEDIATE` transactions in WAL mode with `synchronous=FULL`: linearizable across
-//! processes, and durable when they return. A write of a session checks in its own transaction that the
+//! processes, and durable when they return (with `?sync=no`, as durable as the kernel's memory). A write of a session checks in its own transaction that the
 //! session is still there; that, and not any clock, is what fences a process that others took for dead.
 
 use std::{

@@ -48,8 +48,8 @@ macro_rules! integer {
                 *value
             }
             fn put_key(key: &$type, out: &mut Vec<u8>) {
-                #[allow(unused_comparisons, reason = "of unsigned numbers too")]
-                keys::put_number(out, *key < 0, i128::from(*key).unsigned_abs() as u64, 0);
+                let number = i128::from(*key);
+                keys::put_number(out, number < 0, number.unsigned_abs() as u64, 0);
             }
             fn take_key(key: &mut Pieces<'_>) -> Option<$type> {
                 match key.next_piece().ok()? {

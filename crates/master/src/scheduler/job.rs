@@ -279,7 +279,10 @@ impl JobState {
     /// A slot is free and no task waits: what has not begun where it was launched could begin there.
     pub(super) fn recall(&mut self, out: &mut Actions) {
         for (worker, attempts) in std::mem::take(&mut self.ahead) {
-            let attempts = attempts.into_iter().collect();
+            let attempts: Vec<_> = attempts.into_iter().collect();
+            if attempts.is_empty() {
+                continue; // all of them have ended
+            }
             out.push(Action::Recall { worker, job: self.job, attempts });
         }
     }
