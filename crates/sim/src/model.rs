@@ -1,0 +1,1 @@
+//! The ownership, commit and takeover protocol as a model.
