@@ -22,7 +22,7 @@ pub mod varint;
 
 pub use error::TaskError;
 pub use records::{Records, pair};
-pub use resources::Resources;
+pub use resources::{Resources, Suspend};
 pub use run::{RunError, run};
 pub use side_inputs::{SideInputError, SideInputs};
 pub use task::{Assignment, Executor, Outcome};

@@ -128,8 +128,7 @@ mod tests {
     /// The side inputs of a process of its own, by the names "0", "1", ...
     fn side_inputs(store: &Store, scratch: &Path, contents: &[&[u8]]) -> SideInputs {
         let runtime = Arc::new(Builder::new_current_thread().enable_all().build().unwrap());
-        let resources =
-            Resources { runtime: Some(runtime), ..Resources::local(store.clone(), 1, scratch.to_owned()) };
+        let resources = Resources::waiting_in(runtime, store.clone(), 1, scratch.to_owned());
         let spec = JobSpec {
             job: JOB,
             user: "ada".to_owned(),

@@ -1,6 +1,12 @@
 //! What every part of one incarnation of a master shares.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use mapreduce_coordination::{Coordinator, Version};
 use mapreduce_core::{Clock, Incarnation, JobId, JobRecord};
@@ -19,12 +25,18 @@ pub(crate) struct Context {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) lease: Duration,
     pub(crate) inputs: UnboundedSender<Input>,
+    pub(crate) streams: Arc<AtomicU64>,
 }
 
 impl Context {
     /// Tells the shell. Fails only when this incarnation is ending, and then it does not matter.
     pub(crate) fn tell(&self, input: Input) {
         let _ = self.inputs.send(input);
+    }
+
+    /// A name for a stream that this incarnation has not used.
+    pub(crate) fn next_stream(&self) -> StreamId {
+        self.streams.fetch_add(1, Ordering::Relaxed)
     }
 }
 

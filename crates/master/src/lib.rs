@@ -7,9 +7,14 @@
 //!   ownership (coordination) ───┘      ▲        (pure)     └──► writer, one a job: history, manifests, result
 //!                                      └─────────────────────────┘
 //! ```
+//!
+//! [`run`] is a process; [`incarnation`] is what is left of it without sockets, URLs and the machine's clock, so that a
+//! simulation runs the same.
 
 mod context;
+pub mod incarnation;
 mod ownership;
+mod process;
 mod recovery;
 pub mod scheduler;
 mod server;
@@ -20,6 +25,8 @@ use std::{future::Future, io, net::SocketAddr, pin::pin, time::Duration};
 
 use mapreduce_coordination::{CoordinationError, records::RecordError, users::UserError};
 use mapreduce_storage::StorageError;
+
+use incarnation::Ended;
 
 /// What a master needs to know.
 #[derive(Debug, Clone)]
@@ -85,9 +92,9 @@ pub enum MasterError {
 pub async fn run(options: MasterOptions, shutdown: impl Future<Output = ()>) -> Result<(), MasterError> {
     let mut shutdown = pin!(shutdown);
     loop {
-        match shell::live(&options, shutdown.as_mut()).await? {
-            shell::Ended::Asked => return Ok(()),
-            shell::Ended::SessionLost => tracing::warn!("the session was lost; starting a new incarnation"),
+        match process::live(&options, shutdown.as_mut()).await? {
+            Ended::Asked => return Ok(()),
+            Ended::SessionLost => tracing::warn!("the session was lost; starting a new incarnation"),
         }
     }
 }

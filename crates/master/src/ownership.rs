@@ -44,6 +44,7 @@ pub(crate) async fn follow(context: Context) {
 /// full disk for instance, must be taken when there is room, and that is no change. False: there will be none.
 async fn next_look(changes: &mut watch::Receiver<u64>, pause: Option<Duration>) -> bool {
     tokio::select! {
+        biased;
         changed = changes.changed() => changed.is_ok(),
         () = sleep(pause.unwrap_or_default()), if pause.is_some() => true,
     }

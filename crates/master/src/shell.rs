@@ -1,43 +1,29 @@
-//! The loop around the scheduler: it feeds it what happens and does what it asks for. One call of [`live`] is
+//! The loop around the scheduler: it feeds it what happens and does what it asks for. One call of [`serve`] is
 //! one incarnation of the master.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
     pin::Pin,
-    sync::Arc,
     time::Duration,
 };
 
-use mapreduce_coordination::{
-    SessionOptions,
-    records::{self, Member},
-    users::UserRegistry,
-};
-use mapreduce_core::{
-    AttemptId, CodeRef, Epoch, HistoryEvent, Incarnation, JobId, Role, SystemClock, TaskId,
-};
+use mapreduce_core::{AttemptId, CodeRef, Epoch, HistoryEvent, Incarnation, JobId, TaskId};
 use mapreduce_rpc::control::{
     Assign, Decline, Ended as JobEnded, Language, MasterMessage, Query, Recall, RunningAttempt, Stop, Work,
     master_message::Message,
 };
 use tokio::{
-    net::TcpListener,
-    sync::{
-        mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
-        oneshot,
-    },
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     task::JoinSet,
     time::sleep,
 };
 use tonic::Status;
 
 use crate::{
-    MasterError, MasterOptions,
     context::{Context, Input, StreamId},
     ownership,
     scheduler::{Action, Event, Scheduler},
-    server,
     writer::{Command, Writer},
 };
 
@@ -46,7 +32,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 /// How an incarnation ended.
 #[derive(Debug)]
-pub(crate) enum Ended {
+pub enum Ended {
     /// The master was told to go.
     Asked,
     /// Others took this process for dead.
@@ -68,43 +54,12 @@ struct Shell {
     tasks: JoinSet<()>,
 }
 
-/// Lives one incarnation: listens, registers, serves.
-pub(crate) async fn live(
-    options: &MasterOptions,
+/// Serves what comes in until the session is lost or `shutdown` completes.
+pub(crate) async fn serve(
+    context: Context,
+    received: UnboundedReceiver<Input>,
     shutdown: Pin<&mut impl Future<Output = ()>>,
-) -> Result<Ended, MasterError> {
-    let system = |what: String| move |source| MasterError::System { what, source };
-    let random = getrandom::u64().map_err(|e| system("no randomness".into())(std::io::Error::other(e)))?;
-    let me = Incarnation::new(Role::Master, random);
-    let users = mapreduce_coordination::open(&options.users, None)?;
-    let registry = UserRegistry::open(users.clone()).await?;
-    if !options.listen.ip().is_loopback() && registry.default_password_stands().await? {
-        return Err(MasterError::DefaultPassword { address: options.listen });
-    }
-    let listener = TcpListener::bind(options.listen).await;
-    let listener = listener.map_err(system(format!("can't listen on {}", options.listen)))?;
-    let address = listener.local_addr().map_err(system("the listener has no address".into()))?;
-
-    let session = SessionOptions { incarnation: me.clone(), lease: options.lease, watch_others: true };
-    let coordinator = mapreduce_coordination::open(&options.coordination, Some(session))?;
-    let (inputs, received) = unbounded_channel();
-    let context = Context {
-        me: me.clone(),
-        coordinator: coordinator.clone(),
-        store: mapreduce_storage::open(&options.storage)?,
-        clock: Arc::new(SystemClock::default()),
-        lease: options.lease,
-        inputs,
-    };
-    let (stop, stopped) = oneshot::channel();
-    let server = server::serve(&context, users, &options.cluster_key, listener, stopped)?;
-    let server = tokio::spawn(server);
-    let at_ms = context.clock.unix_ms();
-    let member = Member::of_this_process(me, Some(address.to_string()), 0, at_ms);
-    let member = member.map_err(system("this process can't be described".into()))?;
-    records::register(coordinator.as_ref(), &member).await?;
-    tracing::info!(%address, "serving");
-
+) -> Ended {
     let mut shell = Shell {
         context: context.clone(),
         scheduler: Scheduler::default(),
@@ -114,13 +69,7 @@ pub(crate) async fn live(
         tasks: JoinSet::new(),
     };
     shell.tasks.spawn(ownership::follow(context));
-    let ended = shell.serve(received, shutdown).await;
-    drop(stop);
-    drop(shell);
-    coordinator.close().await;
-    // Streams that are still open must not keep an old incarnation alive.
-    server.abort();
-    Ok(ended)
+    shell.serve(received, shutdown).await
 }
 
 impl Shell {
@@ -132,10 +81,11 @@ impl Shell {
         let mut session_lost = self.context.coordinator.session_lost();
         loop {
             tokio::select! {
-                Some(input) = received.recv() => self.take_in(input),
-                Some(_) = self.tasks.join_next() => {}
+                biased;
                 Ok(_) = session_lost.wait_for(|lost| *lost) => return Ended::SessionLost,
                 () = shutdown.as_mut() => return Ended::Asked,
+                Some(input) = received.recv() => self.take_in(input),
+                Some(_) = self.tasks.join_next() => {}
             }
         }
     }

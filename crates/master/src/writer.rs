@@ -110,8 +110,9 @@ impl Writer {
     async fn turn(&mut self, commands: &mut UnboundedReceiver<Command>) -> Result<bool, Stop> {
         let mut batch = Vec::new();
         tokio::select! {
-            n = commands.recv_many(&mut batch, usize::MAX) => if n == 0 { return Ok(false) },
+            biased;
             Some(written) = self.writes.join_next() => arrived(written)?,
+            n = commands.recv_many(&mut batch, usize::MAX) => if n == 0 { return Ok(false) },
         }
         for command in batch {
             self.perform(command).await?;

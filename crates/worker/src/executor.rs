@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use mapreduce_core::FailureKind;
@@ -29,7 +30,11 @@ use tokio::{
 };
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
-use crate::{WorkerOptions, memory::Share};
+use crate::{
+    WorkerOptions,
+    incarnation::{Launcher, NotStarted, Process},
+    memory::Share,
+};
 
 /// How long a process may take to be ready. One that takes longer waits for something that does not come.
 const START_PATIENCE: Duration = Duration::from_secs(60);
@@ -40,28 +45,21 @@ const THREADS: &str = "OMP_NUM_THREADS";
 /// Largest frame: a failure with its traceback and exception.
 const FRAME_BYTES_MAX: usize = 64 << 20;
 
-/// Why there is no executor, and what a person is told of it.
-#[derive(Debug, thiserror::Error)]
-#[error("{why}")]
-pub(crate) struct NotStarted {
-    pub(crate) what: FailureKind,
-    pub(crate) why: String,
-}
+/// Starts real processes.
+pub(crate) struct Processes;
 
-impl NotStarted {
-    /// No room for another process, or the kernel took it away for want of memory: the node's fault, not the program's.
-    fn machine(why: String) -> NotStarted {
-        NotStarted { what: FailureKind::Storage, why }
-    }
-
-    fn program(why: String) -> NotStarted {
-        NotStarted { what: FailureKind::BadCode, why }
+#[async_trait]
+impl Launcher for Processes {
+    async fn launch(&self, options: &WorkerOptions, line: &[String]) -> Result<Box<dyn Process>, NotStarted> {
+        let started = Executor::start(options, line).await;
+        let named = |not: NotStarted| NotStarted { why: format!("{}: {}", line.join(" "), not.why), ..not };
+        Ok(Box::new(started.map_err(named)?))
     }
 }
 
 /// A warmed process and whatever it has forked.
 #[derive(Debug)]
-pub(crate) struct Executor {
+struct Executor {
     child: Child,
     frames: Framed<UnixStream, LengthDelimitedCodec>,
     /// Ends when everybody who could print has ended.
@@ -69,13 +67,7 @@ pub(crate) struct Executor {
 }
 
 impl Executor {
-    /// Starts a process with this command line and waits until it is ready.
-    pub(crate) async fn start(options: &WorkerOptions, line: &[String]) -> Result<Executor, NotStarted> {
-        let started = Executor::start_unnamed(options, line).await;
-        started.map_err(|not| NotStarted { why: format!("{}: {}", line.join(" "), not.why), ..not })
-    }
-
-    async fn start_unnamed(options: &WorkerOptions, line: &[String]) -> Result<Executor, NotStarted> {
+    async fn start(options: &WorkerOptions, line: &[String]) -> Result<Executor, NotStarted> {
         let mut executor = Executor::spawn(options, line).map_err(|e| match e.kind() {
             ErrorKind::NotFound | ErrorKind::PermissionDenied => NotStarted::program(e.to_string()),
             _ if e.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => NotStarted::program(e.to_string()),
@@ -115,23 +107,30 @@ impl Executor {
         Ok(Executor { child, frames: Framed::new(ours, codec), printing: pass_on(printed)? })
     }
 
-    /// Sends a message to the executor, or to the warmed process if there is none.
-    pub(crate) async fn send(&mut self, message: To) -> io::Result<()> {
+    fn kill(&self) {
+        // The id is known only as long as the process is not reaped, so this can't hit anybody else's group.
+        if let Some(group) = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed()))
+            && let Err(e) = kill_process_group(group, Signal::KILL)
+        {
+            tracing::warn!(?group, "the executor can't be killed: {e}");
+        }
+    }
+}
+
+#[async_trait]
+impl Process for Executor {
+    async fn send(&mut self, message: To) -> io::Result<()> {
         let frame = ToExecutor { message: Some(message) }.encode_to_vec();
         self.frames.send(Bytes::from(frame)).await
     }
 
-    /// The next message. Cancel safe.
-    pub(crate) async fn receive(&mut self) -> io::Result<From> {
+    async fn receive(&mut self) -> io::Result<From> {
         let frame = self.frames.next().await.unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()))?;
         let decoded = FromExecutor::decode(frame).map_err(io::Error::other)?;
         decoded.message.ok_or_else(|| io::Error::other("an empty message from the executor"))
     }
-}
 
-impl Executor {
-    /// How a process that does not answer any more ended; it is killed if it has not.
-    pub(crate) async fn cause_of_death(&mut self) -> FailureKind {
+    async fn cause_of_death(&mut self) -> FailureKind {
         let ended = match timeout(DEATH_PATIENCE, self.child.wait()).await {
             Ok(ended) => ended,
             Err(_) => self.child.kill().await.and(self.child.wait().await),
@@ -140,15 +139,6 @@ impl Executor {
             Ok((Some(code), _)) => FailureKind::ExecutorExited { code },
             Ok((_, Some(signal))) => FailureKind::ExecutorKilled { signal },
             _ => FailureKind::ExecutorKilled { signal: 9 },
-        }
-    }
-
-    fn kill(&self) {
-        // The id is known only as long as the process is not reaped, so this can't hit anybody else's group.
-        if let Some(group) = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed()))
-            && let Err(e) = kill_process_group(group, Signal::KILL)
-        {
-            tracing::warn!(?group, "the executor can't be killed: {e}");
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use crate::{
     agent::Assignment,
-    executor::{Executor, NotStarted},
+    incarnation::{NotStarted, Process},
     obituary::obituary,
     slot::Shared,
 };
@@ -25,10 +25,10 @@ const START_PAUSE: Duration = Duration::from_millis(200);
 pub(crate) struct Executors {
     shared: Arc<Shared>,
     /// The warmed process, if there is a Python, and the job that its fork has served.
-    warmed: Option<Executor>,
+    warmed: Option<Box<dyn Process>>,
     forked_for: Option<JobId>,
     /// The program of a job that brought its own.
-    own: Option<(JobId, Executor)>,
+    own: Option<(JobId, Box<dyn Process>)>,
 }
 
 impl Executors {
@@ -41,7 +41,7 @@ impl Executors {
         let Some(python) = &self.shared.options.python else { return Ok(()) };
         let mut failed = 0;
         while self.warmed.is_none() {
-            match Executor::start(&self.shared.options, python).await {
+            match self.shared.launch(python).await {
                 Ok(executor) => (self.warmed, self.forked_for) = (Some(executor), None),
                 Err(e) if failed + 1 >= STARTS_MAX => return Err(e),
                 Err(e) => {
@@ -59,7 +59,7 @@ impl Executors {
         self.own.take_if(|(of, _)| *of == job);
         if self.forked_for.take_if(|of| *of == job).is_some()
             && let Some(executor) = &mut self.warmed
-            && end_fork(executor).await.is_err()
+            && end_fork(executor.as_mut()).await.is_err()
         {
             self.warmed = None;
         }
@@ -90,7 +90,10 @@ impl Executors {
     }
 
     /// The executor that runs the job's code, ready. If this is cut short, [`Executors::drop_all`] must follow.
-    pub(crate) async fn executor_for(&mut self, assignment: &Assignment) -> Result<&mut Executor, Failure> {
+    pub(crate) async fn executor_for(
+        &mut self,
+        assignment: &Assignment,
+    ) -> Result<&mut dyn Process, Failure> {
         let job = assignment.job;
         if let Some(other) = self.forked_for.filter(|other| *other != job) {
             self.leave(other).await;
@@ -105,19 +108,20 @@ impl Executors {
                 what: FailureKind::BadCode,
                 why: "this worker has no Python: start it with --python".to_owned(),
             };
-            return self.warmed.as_mut().ok_or_else(|| not_started(&self.shared, assignment, no_python()));
+            let warmed = self.warmed.as_deref_mut().map(|process| process as &mut dyn Process);
+            return warmed.ok_or_else(|| not_started(&self.shared, assignment, no_python()));
         }
         let own = match self.own.take() {
             Some((of, executor)) if of == job => executor,
             _ => self.start_own(assignment).await?,
         };
-        Ok(&mut self.own.insert((job, own)).1)
+        Ok(self.own.insert((job, own)).1.as_mut())
     }
 
-    async fn start_own(&self, assignment: &Assignment) -> Result<Executor, Failure> {
+    async fn start_own(&self, assignment: &Assignment) -> Result<Box<dyn Process>, Failure> {
         let Shared { options, store, programs, .. } = &*self.shared;
         let CodeRef::Native { digest } = &assignment.code else {
-            let started = Executor::start(options, &options.commands).await;
+            let started = self.shared.launch(&options.commands).await;
             return started.map_err(|e| not_started(&self.shared, assignment, e));
         };
         let fetched = programs.fetch(store, &options.scratch, assignment.job, digest).await;
@@ -126,7 +130,7 @@ impl Executors {
             ..obituary(&self.shared, assignment, e.failure_kind())
         })?;
         let command = [program.display().to_string(), EXECUTOR_ARGUMENT.to_owned()];
-        let started = Executor::start(options, &command).await;
+        let started = self.shared.launch(&command).await;
         started.map_err(|e| {
             // It may have been taken away, for want of room or by a cleaner: then it is fetched again.
             let what = if program.exists() { e.what } else { FailureKind::Storage };
@@ -141,7 +145,7 @@ fn not_started(shared: &Shared, assignment: &Assignment, not: NotStarted) -> Fai
 }
 
 /// Ends the fork of a warmed process, which stays.
-async fn end_fork(executor: &mut Executor) -> io::Result<()> {
+async fn end_fork(executor: &mut dyn Process) -> io::Result<()> {
     executor.send(To::Exit(Exit {})).await?;
     match executor.receive().await? {
         From::Exited(Exited { code: 0, signal: 0 }) => Ok(()),

@@ -1,14 +1,18 @@
 //! The worker: it owns slots, offers them to masters, starts and kills executors, and reports. It decides
 //! nothing about jobs, and it never depends on the master's code.
 //!
-//! [`agent`] is the pure heart; around it, [`run`] is a loop that feeds it events and does what it asks for.
+//! [`agent`] is the pure heart; around it, a loop feeds it events and does what it asks for. [`run`] is a process;
+//! [`incarnation`] is what is left of it without sockets, processes and the machine's clock, so that a simulation runs
+//! the same.
 
 pub mod agent;
 mod executor;
 mod executors;
+pub mod incarnation;
 mod link;
 mod memory;
 mod obituary;
+mod process;
 mod program;
 mod shell;
 mod slot;
@@ -19,6 +23,7 @@ use mapreduce_coordination::{CoordinationError, records::RecordError};
 use mapreduce_storage::StorageError;
 
 pub use executors::EXECUTOR_ARGUMENT;
+use incarnation::Ended;
 
 /// What a worker needs to know.
 #[derive(Debug, Clone)]
@@ -84,9 +89,9 @@ pub enum WorkerError {
 pub async fn run(options: WorkerOptions, shutdown: impl Future<Output = ()>) -> Result<(), WorkerError> {
     let mut shutdown = pin!(shutdown);
     loop {
-        match shell::live(&options, shutdown.as_mut()).await? {
-            shell::Ended::Drained => return Ok(()),
-            shell::Ended::SessionLost => tracing::warn!("the session was lost; starting a new incarnation"),
+        match process::live(&options, shutdown.as_mut()).await? {
+            Ended::Drained => return Ok(()),
+            Ended::SessionLost => tracing::warn!("the session was lost; starting a new incarnation"),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The stream to one master: opened by the worker, opened again as long as the master is registered.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use mapreduce_coordination::records::Member;
 use mapreduce_core::{AttemptId, CodeRef, Epoch, Incarnation, TaskId};
 use mapreduce_rpc::{
@@ -15,15 +16,16 @@ use mapreduce_rpc::{
     parse,
 };
 use tokio::{
-    sync::mpsc::{UnboundedSender, unbounded_channel},
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     task::JoinHandle,
     time::sleep,
 };
-use tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::{Request, Status, Streaming, transport::Endpoint};
+use tokio_stream::{StreamExt, wrappers::UnboundedReceiverStream};
+use tonic::{Request, Status, transport::Endpoint};
 
 use crate::{
     agent::{Assignment, Event, Place},
+    incarnation::{FromMaster as Messages, Network},
     shell::Input,
 };
 
@@ -40,20 +42,39 @@ impl Drop for Link {
     }
 }
 
-/// What a link needs to introduce the worker.
-#[derive(Debug, Clone)]
-pub(crate) struct Introduction {
-    pub(crate) worker: Incarnation,
-    pub(crate) n_slots: u32,
+/// Streams of gRPC.
+pub(crate) struct Tcp {
     pub(crate) cluster_key: String,
 }
 
+#[async_trait]
+impl Network for Tcp {
+    async fn attend(
+        &self,
+        master: &Member,
+        said: UnboundedReceiver<WorkerMessage>,
+    ) -> Result<Messages, Status> {
+        let address = master.address.as_deref().unwrap_or_default();
+        let endpoint = Endpoint::from_shared(format!("http://{address}"));
+        let endpoint = endpoint.map_err(|e| Status::invalid_argument(e.to_string()))?.tcp_nodelay(true);
+        let channel = endpoint.connect().await.map_err(|e| Status::unavailable(e.to_string()))?;
+        let mut request = Request::new(UnboundedReceiverStream::new(said));
+        Credentials::Cluster { key: self.cluster_key.clone() }.attach(&mut request);
+        Ok(Box::pin(WorkersClient::new(channel).attend(request).await?.into_inner()))
+    }
+}
+
 /// Keeps a stream to `master` open and passes on what comes in.
-pub(crate) fn open(master: Member, introduction: Introduction, inputs: UnboundedSender<Input>) -> Link {
+pub(crate) fn open(
+    network: Arc<dyn Network>,
+    master: Member,
+    hello: Hello,
+    inputs: UnboundedSender<Input>,
+) -> Link {
     Link(tokio::spawn(async move {
         let mut pause = RETRY_FIRST;
         loop {
-            match attend(&master, &introduction, &inputs).await {
+            match attend(network.as_ref(), &master, &hello, &inputs).await {
                 Ok(()) => pause = RETRY_FIRST,
                 Err(e) => tracing::debug!(master = %master.incarnation, "the stream failed: {e}"),
             }
@@ -68,25 +89,16 @@ pub(crate) fn open(master: Member, introduction: Introduction, inputs: Unbounded
 
 /// One life of the stream: until the master closes it or it breaks.
 async fn attend(
+    network: &dyn Network,
     master: &Member,
-    introduction: &Introduction,
+    hello: &Hello,
     inputs: &UnboundedSender<Input>,
 ) -> Result<(), Status> {
-    let address = master.address.as_deref().unwrap_or_default();
-    let endpoint = Endpoint::from_shared(format!("http://{address}"));
-    let endpoint = endpoint.map_err(|e| Status::invalid_argument(e.to_string()))?.tcp_nodelay(true);
-    let channel = endpoint.connect().await.map_err(|e| Status::unavailable(e.to_string()))?;
-
-    let (sender, receiver) = unbounded_channel();
-    let hello = Hello { worker: introduction.worker.to_string(), n_slots: introduction.n_slots };
-    let _ = sender.send(WorkerMessage { message: Some(ToMaster::Hello(hello)) }); // the receiver is right here
-    let mut request = Request::new(UnboundedReceiverStream::new(receiver));
-    Credentials::Cluster { key: introduction.cluster_key.clone() }.attach(&mut request);
-    let mut messages: Streaming<MasterMessage> =
-        WorkersClient::new(channel).attend(request).await?.into_inner();
-
+    let (sender, said) = unbounded_channel();
+    let _ = sender.send(WorkerMessage { message: Some(ToMaster::Hello(hello.clone())) }); // the receiver is right here
+    let mut messages = network.attend(master, said).await?;
     let _ = inputs.send(Input::Attached(master.incarnation.clone(), sender));
-    while let Some(message) = messages.message().await? {
+    while let Some(message) = messages.next().await.transpose()? {
         if let Some(event) = to_event(&master.incarnation, message)? {
             let _ = inputs.send(Input::Agent(event));
         }

@@ -1,15 +1,15 @@
 //! The loop around the agent: it owns the links to the masters and the slots, feeds the agent what happens and
-//! does what it asks for. One call of [`live`] is one incarnation.
+//! does what it asks for. One call of [`serve`] is one incarnation.
 
 use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use mapreduce_coordination::{
-    Coordinator, SessionOptions,
+    Coordinator,
     records::{self, Member},
 };
-use mapreduce_core::{Clock, Incarnation, Role, SystemClock};
+use mapreduce_core::{Incarnation, Role};
 use mapreduce_rpc::control::{
-    self, Offer, Report, Running, RunningAttempt, WorkerMessage, worker_message::Message as ToMaster,
+    self, Hello, Offer, Report, Running, RunningAttempt, WorkerMessage, worker_message::Message as ToMaster,
 };
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
@@ -18,21 +18,13 @@ use tokio::{
 };
 
 use crate::{
-    WorkerError, WorkerOptions,
+    WorkerError,
     agent::{Action, Agent, Event, Outcome, Place},
-    link::{self, Introduction, Link},
+    incarnation::{Ended, Means, Network},
+    link::{self, Link},
     program::Programs,
     slot::{Command, Shared, Slot},
 };
-
-/// How an incarnation ended.
-#[derive(Debug)]
-pub(crate) enum Ended {
-    /// The worker was told to go, and nothing runs any more.
-    Drained,
-    /// Others took this process for dead.
-    SessionLost,
-}
 
 /// What comes in from links and slots. The channel is unbounded, and holds at most a few messages for each
 /// slot and master: each side waits for an answer before it speaks again.
@@ -49,7 +41,8 @@ struct Shell {
     unregistered: Option<Member>,
     agent: Agent,
     coordinator: Arc<dyn Coordinator>,
-    introduction: Introduction,
+    network: Arc<dyn Network>,
+    introduction: Hello,
     inputs: UnboundedSender<Input>,
     links: BTreeMap<Incarnation, Link>,
     streams: BTreeMap<Incarnation, UnboundedSender<WorkerMessage>>,
@@ -57,60 +50,40 @@ struct Shell {
     drained: bool,
 }
 
-/// Lives one incarnation: registers, serves, and leaves no process behind.
-pub(crate) async fn live(
-    options: &WorkerOptions,
+/// See [`crate::incarnation::serve`].
+pub(crate) async fn serve(
+    means: Means,
     shutdown: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<Ended, WorkerError> {
-    let random = getrandom::u64()
-        .map_err(|e| WorkerError::System { what: "randomness", source: std::io::Error::other(e) })?;
-    let worker = Incarnation::new(Role::Worker, random);
-    let session = SessionOptions { incarnation: worker.clone(), lease: options.lease, watch_others: false };
-    let coordinator = mapreduce_coordination::open(&options.coordination, Some(session))?;
-    std::fs::create_dir_all(&options.scratch).map_err(|source| WorkerError::System {
-        what: "the directory for scratch files can't be made",
-        source,
-    })?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let Means { member, options, coordinator, store, clock, network, launcher } = means;
     let (inputs, received) = unbounded_channel();
-    let shared = Arc::new(Shared {
-        options: options.clone(),
-        store: mapreduce_storage::open(&options.storage)?,
-        clock: clock.clone(),
-        worker: worker.clone(),
-        inputs: inputs.clone(),
-        programs: Programs::default(),
-    });
-
+    let worker = member.incarnation.clone();
+    let (n_slots, grace) = (options.n_slots, options.grace);
+    let programs = Programs::default();
+    let shared = Shared { options, store, clock, launcher, worker, inputs: inputs.clone(), programs };
+    let shared = Arc::new(shared);
     let mut tasks = JoinSet::new();
     let mut slots = Vec::new();
-    for index in 0..options.n_slots as usize {
+    for index in 0..n_slots as usize {
         let (sender, commands) = unbounded_channel();
         slots.push(sender);
         tasks.spawn(Slot::new(index, shared.clone(), commands).serve());
     }
-    let member = Member::of_this_process(worker.clone(), None, options.n_slots, clock.unix_ms())
-        .map_err(|source| WorkerError::System { what: "this process can't be described", source })?;
-
     let shell = Shell {
+        introduction: Hello { worker: member.incarnation.to_string(), n_slots },
         unregistered: Some(member),
         agent: Agent::new(slots.len()),
-        coordinator: coordinator.clone(),
-        introduction: Introduction {
-            worker,
-            n_slots: options.n_slots,
-            cluster_key: options.cluster_key.clone(),
-        },
+        coordinator,
+        network,
         inputs,
         links: BTreeMap::new(),
         streams: BTreeMap::new(),
         slots,
         drained: false,
     };
-    let ended = shell.serve(received, shutdown, options.grace).await;
+    let ended = shell.serve(received, shutdown, grace).await;
     // Dropping a slot's task drops its executor, and that kills the process group.
     tasks.shutdown().await;
-    coordinator.close().await;
     ended
 }
 
@@ -127,6 +100,20 @@ impl Shell {
         changes.mark_changed();
         while !self.drained {
             tokio::select! {
+                biased;
+                Ok(_) = session_lost.wait_for(|lost| *lost) => return Ok(Ended::SessionLost),
+                () = shutdown.as_mut(), if deadline.is_none() => {
+                    deadline = Some(Instant::now() + grace);
+                    self.tell(Event::Drain);
+                }
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                    tracing::warn!("the grace period is over; what still runs is killed and will run elsewhere");
+                    break;
+                }
+                Ok(()) = changes.changed() => {
+                    changes.borrow_and_update();
+                    self.follow_masters().await;
+                }
                 Some(input) = received.recv() => match input {
                     Input::Agent(event) => {
                         self.register_when_ready(&event).await?;
@@ -138,19 +125,6 @@ impl Shell {
                     }
                     Input::Fatal(error) => return Err(error),
                 },
-                Ok(()) = changes.changed() => {
-                    changes.borrow_and_update();
-                    self.follow_masters().await;
-                }
-                Ok(_) = session_lost.wait_for(|lost| *lost) => return Ok(Ended::SessionLost),
-                () = shutdown.as_mut(), if deadline.is_none() => {
-                    deadline = Some(Instant::now() + grace);
-                    self.tell(Event::Drain);
-                }
-                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
-                    tracing::warn!("the grace period is over; what still runs is killed and will run elsewhere");
-                    break;
-                }
             }
         }
         Ok(Ended::Drained)
@@ -179,7 +153,10 @@ impl Shell {
             self.tell(Event::MasterDetached(master));
         }
         for master in masters {
-            let open = || link::open(master.clone(), self.introduction.clone(), self.inputs.clone());
+            let open = || {
+                let network = self.network.clone();
+                link::open(network, master.clone(), self.introduction.clone(), self.inputs.clone())
+            };
             self.links.entry(master.incarnation.clone()).or_insert_with(open);
         }
     }

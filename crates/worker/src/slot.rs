@@ -16,8 +16,8 @@ use tokio::{
 use crate::{
     WorkerError, WorkerOptions,
     agent::{Assignment, Event, Outcome},
-    executor::Executor,
     executors::Executors,
+    incarnation::{Launcher, NotStarted, Process},
     obituary::obituary,
     program::Programs,
     shell::Input,
@@ -43,9 +43,16 @@ pub(crate) struct Shared {
     pub(crate) options: WorkerOptions,
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) launcher: Arc<dyn Launcher>,
     pub(crate) worker: Incarnation,
     pub(crate) inputs: UnboundedSender<Input>,
     pub(crate) programs: Programs,
+}
+
+impl Shared {
+    pub(crate) async fn launch(&self, line: &[String]) -> Result<Box<dyn Process>, NotStarted> {
+        self.launcher.launch(&self.options, line).await
+    }
 }
 
 pub(crate) struct Slot {
@@ -106,6 +113,7 @@ impl Slot {
     async fn next_assignment(&mut self) -> Result<Option<Assignment>, Ending> {
         loop {
             tokio::select! {
+                biased;
                 command = self.commands.recv() => match command.ok_or(Ending)? {
                     Command::Run(assignment) => return Ok(Some(assignment)),
                     Command::Leave(job) => self.executors.leave(job).await,
@@ -121,6 +129,7 @@ impl Slot {
     async fn attempt(&mut self, assignment: &Assignment) -> Result<Outcome, Ending> {
         let worker = self.shared.worker.clone();
         let started = tokio::select! {
+            biased;
             started = self.executors.executor_for(assignment) => Some(started),
             killed = killed(&mut self.commands, &mut self.ended) => { killed?; None }
         };
@@ -133,6 +142,7 @@ impl Slot {
             }
         };
         let ended = tokio::select! {
+            biased;
             answer = attempt(executor, assignment, &worker) => answer,
             killed = killed(&mut self.commands, &mut self.ended) => { killed?; Err(None) }
         };
@@ -218,7 +228,7 @@ async fn killed(commands: &mut UnboundedReceiver<Command>, ended: &mut Vec<JobId
 
 /// Runs one attempt. An error is the executor's death, and how it died.
 async fn attempt(
-    executor: &mut Executor,
+    executor: &mut dyn Process,
     assignment: &Assignment,
     worker: &Incarnation,
 ) -> Result<finished::Outcome, Option<FailureKind>> {

@@ -20,10 +20,13 @@ use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
 
 use super::{Caller, Guard};
-use crate::context::{Context, Input};
+use crate::{
+    context::{Context, Input},
+    incarnation::Handle,
+};
 
 pub(super) struct Service {
-    pub(super) context: Context,
+    pub(super) handle: Handle,
     pub(super) guard: Arc<Guard>,
 }
 
@@ -38,7 +41,7 @@ impl Jobs for Service {
 
     async fn reserve(&self, request: Request<ReserveRequest>) -> Result<Response<ReserveReply>, Status> {
         self.guard.user(request.metadata()).await?;
-        let job = records::next_job_id(self.context.coordinator.as_ref()).await.map_err(record_status)?;
+        let job = records::next_job_id(self.handle.0.coordinator.as_ref()).await.map_err(record_status)?;
         Ok(Response::new(ReserveReply { job: job.to_string() }))
     }
 
@@ -48,7 +51,7 @@ impl Jobs for Service {
             .map_err(|e| Status::invalid_argument(e.to_string()))?;
         check(&spec, &caller)?;
         // A task of its own: a client that hangs up must not leave a job that nobody was told of.
-        let submitted = tokio::spawn(submit(self.context.clone(), spec));
+        let submitted = tokio::spawn(self.handle.clone().submit(spec));
         submitted.await.map_err(|e| Status::internal(e.to_string()))??;
         Ok(Response::new(SubmitReply {}))
     }
@@ -58,7 +61,7 @@ impl Jobs for Service {
         let job = parse(&request.into_inner().job)?;
         let (record, _) = self.record(job).await?;
         let (updates, receiver) = mpsc::channel(4);
-        tokio::spawn(watch(self.context.clone(), record, updates));
+        tokio::spawn(watch(self.handle.0.clone(), record, updates));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
@@ -77,7 +80,7 @@ impl Jobs for Service {
                 )));
             }
             let wanted = JobRecord { cancel: true, ..record.clone() };
-            match records::update_job(self.context.coordinator.as_ref(), &(record, version), &wanted).await {
+            match records::update_job(self.handle.0.coordinator.as_ref(), &(record, version), &wanted).await {
                 Ok(_) => return Ok(Response::new(to_update(&wanted))),
                 Err(RecordError::Coordination(CoordinationError::Conflict { .. })) => {}
                 Err(e) => return Err(record_status(e)),
@@ -89,7 +92,7 @@ impl Jobs for Service {
         let caller = self.guard.user(request.metadata()).await?;
         let asked = request.into_inner().jobs;
         let asked: Vec<JobId> = asked.iter().map(|job| parse(job)).collect::<Result<_, _>>()?;
-        let all = records::jobs(self.context.coordinator.as_ref()).await.map_err(record_status)?;
+        let all = records::jobs(self.handle.0.coordinator.as_ref()).await.map_err(record_status)?;
         let read = self.read_by_live_jobs(&all).await?;
         let mut cleared = Vec::new();
         for (record, version) in all {
@@ -114,7 +117,7 @@ impl Jobs for Service {
 
 impl Service {
     async fn record(&self, job: JobId) -> Result<(JobRecord, Version), Status> {
-        let found = records::job(self.context.coordinator.as_ref(), job).await.map_err(record_status)?;
+        let found = records::job(self.handle.0.coordinator.as_ref(), job).await.map_err(record_status)?;
         found.ok_or_else(|| Status::not_found(format!("there is no {job} in this cluster")))
     }
 
@@ -122,7 +125,7 @@ impl Service {
     async fn read_by_live_jobs(&self, all: &[(JobRecord, Version)]) -> Result<BTreeSet<JobId>, Status> {
         let mut read = BTreeSet::new();
         for (record, _) in all.iter().filter(|(record, _)| !record.phase.is_terminal()) {
-            let spec = storage::read::<JobSpec>(&self.context.store, &paths::spec(record.job)).await;
+            let spec = storage::read::<JobSpec>(&self.handle.0.store, &paths::spec(record.job)).await;
             read.extend(spec.map_err(storage_status)?.iter().flat_map(sources));
         }
         Ok(read)
@@ -130,8 +133,8 @@ impl Service {
 
     /// Objects first: what is cut short can be repeated as long as the record is there.
     async fn clear_job(&self, job: JobId, version: Version) -> Result<(), Status> {
-        storage::delete_job(&self.context.store, job).await.map_err(storage_status)?;
-        match records::delete_job(self.context.coordinator.as_ref(), job, version).await {
+        storage::delete_job(&self.handle.0.store, job).await.map_err(storage_status)?;
+        match records::delete_job(self.handle.0.coordinator.as_ref(), job, version).await {
             Ok(()) | Err(RecordError::Coordination(CoordinationError::Conflict { .. })) => Ok(()),
             Err(e) => Err(record_status(e)),
         }
@@ -166,37 +169,45 @@ fn check(spec: &JobSpec, caller: &Caller) -> Result<(), Status> {
     wrong.map_or(Ok(()), |why| Err(Status::invalid_argument(why)))
 }
 
-async fn submit(context: Context, spec: JobSpec) -> Result<(), Status> {
-    let job = spec.job;
-    let record = async |job| records::job(context.coordinator.as_ref(), job).await.map_err(record_status);
-    for of in sources(&spec) {
-        // What was submitted before may have ended, and what it read may have gone since.
-        if record(of).await?.is_none() && record(job).await?.is_none() {
-            return Err(Status::failed_precondition(format!("{of}, whose result {job} reads, was cleared")));
+impl Handle {
+    /// Takes a job on whose input and code are in storage. The same again changes nothing.
+    pub async fn submit(self, spec: JobSpec) -> Result<(), Status> {
+        let Handle(context) = self;
+        let job = spec.job;
+        let record = async |job| records::job(context.coordinator.as_ref(), job).await.map_err(record_status);
+        for of in sources(&spec) {
+            // What was submitted before may have ended, and what it read may have gone since.
+            if record(of).await?.is_none() && record(job).await?.is_none() {
+                return Err(Status::failed_precondition(format!(
+                    "{of}, whose result {job} reads, was cleared"
+                )));
+            }
         }
-    }
-    let created = storage::create(&context.store, &paths::spec(job), &spec).await;
-    if let Created::Other(_) = created.map_err(storage_status)? {
-        return Err(Status::already_exists(format!("{job} was submitted before with another specification")));
-    }
-    let record = JobRecord {
-        job,
-        user: spec.user,
-        owner: Some(context.me.clone()),
-        epoch: Epoch(1),
-        phase: JobPhase::Map,
-        cancel: false,
-        requested_n_workers: spec.settings.requested_n_workers,
-        submitted_at_ms: spec.submitted_at_ms,
-    };
-    match records::create_job(context.coordinator.as_ref(), &record).await {
-        Ok(version) => {
-            context.tell(Input::Taken { record, version, is_new: true });
-            Ok(())
+        let created = storage::create(&context.store, &paths::spec(job), &spec).await;
+        if let Created::Other(_) = created.map_err(storage_status)? {
+            return Err(Status::already_exists(format!(
+                "{job} was submitted before with another specification"
+            )));
         }
-        // Submitted before, with the same spec: it runs, or has run, already.
-        Err(RecordError::Coordination(CoordinationError::AlreadyExists { .. })) => Ok(()),
-        Err(e) => Err(record_status(e)),
+        let record = JobRecord {
+            job,
+            user: spec.user,
+            owner: Some(context.me.clone()),
+            epoch: Epoch(1),
+            phase: JobPhase::Map,
+            cancel: false,
+            requested_n_workers: spec.settings.requested_n_workers,
+            submitted_at_ms: spec.submitted_at_ms,
+        };
+        match records::create_job(context.coordinator.as_ref(), &record).await {
+            Ok(version) => {
+                context.tell(Input::Taken { record, version, is_new: true });
+                Ok(())
+            }
+            // Submitted before, with the same spec: it runs, or has run, already.
+            Err(RecordError::Coordination(CoordinationError::AlreadyExists { .. })) => Ok(()),
+            Err(e) => Err(record_status(e)),
+        }
     }
 }
 

@@ -21,11 +21,11 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 
-use crate::{MasterError, context::Context};
+use crate::{MasterError, incarnation::Handle};
 
 /// Serves until `stop` fires or its sender is dropped.
 pub(crate) fn serve(
-    context: &Context,
+    handle: &Handle,
     users: Arc<dyn Coordinator>,
     cluster_key: &str,
     listener: TcpListener,
@@ -35,8 +35,8 @@ pub(crate) fn serve(
         users: Authenticator::new(users)?,
         cluster_key: blake3::hash(cluster_key.as_bytes()),
     });
-    let jobs = JobsServer::new(jobs::Service { context: context.clone(), guard: guard.clone() });
-    let workers = WorkersServer::new(workers::Service::new(context.clone(), guard));
+    let jobs = JobsServer::new(jobs::Service { handle: handle.clone(), guard: guard.clone() });
+    let workers = WorkersServer::new(workers::Service { handle: handle.clone(), guard });
     let server = Server::builder()
         .add_service(jobs.max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(workers.max_decoding_message_size(MESSAGE_BYTES_MAX));

@@ -1,12 +1,6 @@
 //! The streams from workers.
 
-use std::{
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{pin::Pin, sync::Arc};
 
 use mapreduce_core::{Epoch, Failure, Incarnation, Persisted, Role};
 use mapreduce_rpc::{
@@ -17,25 +11,19 @@ use mapreduce_rpc::{
     parse,
 };
 use tokio::sync::mpsc::unbounded_channel;
-use tokio_stream::{Stream, wrappers::UnboundedReceiverStream};
+use tokio_stream::{Stream, StreamExt, wrappers::UnboundedReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Guard;
 use crate::{
     context::{Context, Input, StreamId},
+    incarnation::Handle,
     scheduler::{Event, Outcome},
 };
 
 pub(super) struct Service {
-    context: Context,
-    guard: Arc<Guard>,
-    next_stream: AtomicU64,
-}
-
-impl Service {
-    pub(super) fn new(context: Context, guard: Arc<Guard>) -> Service {
-        Service { context, guard, next_stream: AtomicU64::new(0) }
-    }
+    pub(super) handle: Handle,
+    pub(super) guard: Arc<Guard>,
 }
 
 #[tonic::async_trait]
@@ -47,8 +35,18 @@ impl Workers for Service {
         request: Request<Streaming<WorkerMessage>>,
     ) -> Result<Response<Self::AttendStream>, Status> {
         self.guard.worker(request.metadata())?;
-        let mut messages = request.into_inner();
-        let Some(WorkerMessage { message: Some(Message::Hello(hello)) }) = messages.message().await? else {
+        Ok(Response::new(Box::pin(self.handle.attend(request.into_inner()).await?)))
+    }
+}
+
+impl Handle {
+    /// A worker that was let in comes with what it says, and hears what is said to it until the master ends the stream.
+    pub async fn attend(
+        &self,
+        mut messages: impl Stream<Item = Result<WorkerMessage, Status>> + Send + Unpin + 'static,
+    ) -> Result<UnboundedReceiverStream<Result<MasterMessage, Status>>, Status> {
+        let first = messages.next().await.transpose()?;
+        let Some(WorkerMessage { message: Some(Message::Hello(hello)) }) = first else {
             return Err(Status::invalid_argument("the first message of a worker must be its Hello"));
         };
         let Hello { worker, n_slots } = hello;
@@ -56,11 +54,11 @@ impl Workers for Service {
         if worker.role() != Role::Worker {
             return Err(Status::invalid_argument(format!("{worker} is not a worker")));
         }
-        let stream = self.next_stream.fetch_add(1, Ordering::Relaxed);
+        let stream = self.0.next_stream();
         let (sender, receiver) = unbounded_channel();
-        self.context.tell(Input::Attached { worker: worker.clone(), n_slots, stream, sender });
-        tokio::spawn(listen(self.context.clone(), worker, stream, messages));
-        Ok(Response::new(Box::pin(UnboundedReceiverStream::new(receiver))))
+        self.0.tell(Input::Attached { worker: worker.clone(), n_slots, stream, sender });
+        tokio::spawn(listen(self.0.clone(), worker, stream, messages));
+        Ok(UnboundedReceiverStream::new(receiver))
     }
 }
 
@@ -69,13 +67,13 @@ async fn listen(
     context: Context,
     worker: Incarnation,
     stream: StreamId,
-    mut messages: Streaming<WorkerMessage>,
+    mut messages: impl Stream<Item = Result<WorkerMessage, Status>> + Unpin,
 ) {
     loop {
-        let event = match messages.message().await {
-            Ok(Some(WorkerMessage { message: Some(message) })) => to_event(&worker, message),
-            Ok(_) => break,
-            Err(e) => {
+        let event = match messages.next().await {
+            Some(Ok(WorkerMessage { message: Some(message) })) => to_event(&worker, message),
+            Some(Ok(_)) | None => break,
+            Some(Err(e)) => {
                 tracing::debug!(%worker, "the stream broke: {e}");
                 break;
             }

@@ -1,0 +1,60 @@
+//! A master as a process: it opens its stores by their URLs, listens, registers, and lives one incarnation.
+
+use std::{future::Future, io, pin::Pin, sync::Arc};
+
+use mapreduce_coordination::{
+    SessionOptions,
+    records::{self, Member},
+    users::UserRegistry,
+};
+use mapreduce_core::{Clock, Incarnation, Role, SystemClock};
+use tokio::{net::TcpListener, sync::oneshot};
+
+use crate::{
+    MasterError, MasterOptions,
+    incarnation::{Ended, Master, Means},
+    server,
+};
+
+/// Lives one incarnation: listens, registers, serves.
+pub(crate) async fn live(
+    options: &MasterOptions,
+    shutdown: Pin<&mut impl Future<Output = ()>>,
+) -> Result<Ended, MasterError> {
+    let system = |what: String| move |source| MasterError::System { what, source };
+    let random = getrandom::u64().map_err(|e| system("no randomness".into())(io::Error::other(e)))?;
+    let me = Incarnation::new(Role::Master, random);
+    let users = mapreduce_coordination::open(&options.users, None)?;
+    let registry = UserRegistry::open(users.clone()).await?;
+    if !options.listen.ip().is_loopback() && registry.default_password_stands().await? {
+        return Err(MasterError::DefaultPassword { address: options.listen });
+    }
+    let listener = TcpListener::bind(options.listen).await;
+    let listener = listener.map_err(system(format!("can't listen on {}", options.listen)))?;
+    let address = listener.local_addr().map_err(system("the listener has no address".into()))?;
+
+    let session = SessionOptions { incarnation: me.clone(), lease: options.lease, watch_others: true };
+    let coordinator = mapreduce_coordination::open(&options.coordination, Some(session))?;
+    let clock = Arc::new(SystemClock::default());
+    let master = Master::new(Means {
+        me: me.clone(),
+        coordinator: coordinator.clone(),
+        store: mapreduce_storage::open(&options.storage)?,
+        clock: clock.clone(),
+        lease: options.lease,
+    });
+    let (stop, stopped) = oneshot::channel();
+    let server = server::serve(&master.handle(), users, &options.cluster_key, listener, stopped)?;
+    let server = tokio::spawn(server);
+    let member = Member::of_this_process(me, Some(address.to_string()), 0, clock.unix_ms());
+    let member = member.map_err(system("this process can't be described".into()))?;
+    records::register(coordinator.as_ref(), &member).await?;
+    tracing::info!(%address, "serving");
+
+    let ended = master.serve(shutdown).await;
+    drop(stop);
+    coordinator.close().await;
+    // Streams that are still open must not keep an old incarnation alive.
+    server.abort();
+    Ok(ended)
+}

@@ -1,0 +1,179 @@
+//! What must hold at every step: the invariants of the protocol, looked at whenever something in the stores changes or is
+//! read. Those that are pure functions of data are the ones that the code itself calls.
+
+use bytes::Bytes;
+use futures::FutureExt;
+use mapreduce_core::{
+    AttemptId, Content, History, HistoryEvent, JobId, JobRecord, Persisted, Stage, TaskId, invariants,
+};
+use mapreduce_storage::{Marker, paths};
+use object_store::path::Path;
+
+use crate::{
+    process::Process,
+    world::{SimClock, World},
+};
+
+/// What an object is, by its name.
+enum Kind {
+    Marker(TaskId),
+    History,
+    Attempt,
+    /// Written once, always with the same bytes.
+    Once,
+    Other,
+}
+
+/// The job and the kind of the object at `path`; none for what is nobody's.
+fn kind(path: &Path) -> Option<(JobId, Kind)> {
+    let parts: Vec<_> = path.parts().map(|part| part.as_ref().to_owned()).collect();
+    let [jobs, job, rest @ ..] = parts.as_slice() else { return None };
+    let job = job.parse().ok().filter(|_| jobs == "jobs")?;
+    let kind = match rest.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["commits", stage, task] => Kind::Marker(format!("{stage}/{task}").parse().ok()?),
+        ["history", _] => Kind::History,
+        ["attempts", ..] => Kind::Attempt,
+        ["spec" | "plan" | "result"] | ["manifest", _] => Kind::Once,
+        _ => Kind::Other,
+    };
+    Some((job, kind))
+}
+
+/// Whether a job is there and has not ended, as coordination shows.
+fn is_live(world: &World, job: JobId) -> bool {
+    record(world, job).is_some_and(|record| !record.phase.is_terminal())
+}
+
+pub(crate) fn record(world: &World, job: JobId) -> Option<JobRecord> {
+    let coordinator = world.coordination().open(None).ok()?;
+    let entry = coordinator.get(&format!("/jobs/{job}")).now_or_never()?.ok()??;
+    JobRecord::decode(&entry.value).ok()
+}
+
+/// An object takes effect.
+pub(crate) fn written(process: &Process, path: &Path, before: Option<&Bytes>, now: &Bytes) {
+    let world = process.world();
+    let Some((job, kind)) = kind(path) else { return };
+    match kind {
+        Kind::Marker(task) => {
+            if before.is_some_and(|before| before != now) {
+                world.violate(format_args!("I5: the marker of {task} of {job} changes"));
+            }
+            match Marker::decode(now) {
+                Ok(marker) => names_what_is_there(world, job, &marker),
+                Err(e) => world.violate(format_args!("I4: a marker of {task} that can't be read: {e}")),
+            }
+        }
+        Kind::Once if before.is_some_and(|before| before != now) => {
+            world.violate(format_args!("I3 or I7: {path} is written again with other bytes"));
+        }
+        Kind::History => match History::decode(now) {
+            Ok(history) => launches_what_is_open(process, job, &history),
+            Err(e) => world.violate(format_args!("{path} can't be read: {e}")),
+        },
+        _ => {}
+    }
+}
+
+/// I4.
+fn names_what_is_there(world: &World, job: JobId, marker: &Marker) {
+    for file in &marker.files {
+        let found = match &file.content {
+            Some(Content(bytes)) => Some(Bytes::copy_from_slice(bytes)),
+            None => world.disk().read(&paths::in_job(job, &file.path)),
+        };
+        let whole = |bytes: Bytes| bytes.len() as u64 == file.length && crc32c::crc32c(&bytes) == file.crc32c;
+        if !found.is_some_and(whole) {
+            world.violate(format_args!(
+                "I4: the marker of {} names {}, which is not whole",
+                marker.task, file.path
+            ));
+        }
+    }
+}
+
+/// I9: a launch that was decided on when its owner had seen the task's marker.
+fn launches_what_is_open(process: &Process, job: JobId, history: &History) {
+    let world = process.world();
+    for event in &history.events {
+        if let HistoryEvent::Launched { task, attempt, at_ms, .. } = event {
+            let decided_ms = SimClock::world_ms(*at_ms, process.clock_ahead_ms());
+            let seen = world.state().seen_markers.get(&(process.name().to_owned(), job, *task)).copied();
+            if seen.is_some_and(|seen_ms| seen_ms < decided_ms) {
+                world.violate(format_args!(
+                    "I9: {task} {attempt} of {job} is launched after its marker was seen"
+                ));
+            }
+        }
+    }
+}
+
+/// A process has read an object.
+pub(crate) fn read(process: &Process, path: &Path, bytes: &Bytes) {
+    if let Some((job, Kind::Marker(task))) = kind(path)
+        && Marker::decode(bytes).is_ok()
+    {
+        let now_ms = process.world().now_ms();
+        process.world().state().seen_markers.entry((process.name().to_owned(), job, task)).or_insert(now_ms);
+    }
+}
+
+/// I11: what a live job may read goes, or a marker, or all that can be read of a job.
+pub(crate) fn deleted(process: &Process, path: &Path) {
+    let world = process.world();
+    let Some((job, kind)) = kind(path).filter(|(job, _)| is_live(world, *job)) else { return };
+    match kind {
+        Kind::Attempt => {
+            for stage in [Stage::Map, Stage::Reduce] {
+                let named = markers(world, job, stage).iter().any(|marker| names(job, marker, path));
+                if named {
+                    world.violate(format_args!("I11: {path}, which a marker names, is deleted"));
+                }
+            }
+        }
+        Kind::Marker(_) | Kind::History | Kind::Once => {
+            world.violate(format_args!("I11: {path} is deleted while its job lives"));
+        }
+        Kind::Other => {}
+    }
+}
+
+fn names(job: JobId, marker: &Marker, path: &Path) -> bool {
+    marker.files.iter().any(|file| file.content.is_none() && paths::in_job(job, &file.path) == *path)
+}
+
+/// The markers of a stage, as they lie on the disk.
+pub(crate) fn markers(world: &World, job: JobId, stage: Stage) -> Vec<Marker> {
+    let all = world.disk().list(&paths::markers_dir(job, stage));
+    all.iter().filter_map(|path| Marker::decode(&world.disk().read(path)?).ok()).collect()
+}
+
+/// I6.
+pub(crate) fn listed(process: &Process, prefix: Option<&Path>) {
+    if let Some((job, Kind::Attempt)) = prefix.and_then(|prefix| kind(&prefix.clone().join("x"))) {
+        process.world().violate(format_args!("I6: the attempts of {job} are listed"));
+    }
+}
+
+/// I2 and I10: an entry of coordination changes.
+pub(crate) fn set(process: &Process, path: &str, before: &Bytes, now: &Bytes) {
+    if !path.starts_with("/jobs/") {
+        return;
+    }
+    match (JobRecord::decode(before), JobRecord::decode(now)) {
+        (Ok(before), Ok(now)) => {
+            if let Err(violation) = invariants::job_record_step(&before, &now) {
+                process.world().violate(violation);
+            }
+        }
+        _ => process.world().violate(format_args!("{path} can't be read")),
+    }
+}
+
+/// I1: an attempt begins.
+pub(crate) fn begins(process: &Process, job: JobId, task: TaskId, attempt: AttemptId) {
+    let is_new = process.world().state().begun.insert((job, task, attempt));
+    if !is_new {
+        process.world().violate(format_args!("I1: {task} {attempt} of {job} begins twice"));
+    }
+}

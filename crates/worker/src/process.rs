@@ -1,0 +1,41 @@
+//! A worker as a process: it opens its stores by their URLs and lives one incarnation.
+
+use std::{future::Future, io, pin::Pin, sync::Arc};
+
+use mapreduce_coordination::{SessionOptions, records::Member};
+use mapreduce_core::{Clock, Incarnation, Role, SystemClock};
+
+use crate::{
+    WorkerError, WorkerOptions,
+    executor::Processes,
+    incarnation::{self, Ended, Means},
+    link::Tcp,
+};
+
+/// Lives one incarnation.
+pub(crate) async fn live(
+    options: &WorkerOptions,
+    shutdown: Pin<&mut impl Future<Output = ()>>,
+) -> Result<Ended, WorkerError> {
+    let system = |what| move |source| WorkerError::System { what, source };
+    let random = getrandom::u64().map_err(|e| system("randomness")(io::Error::other(e)))?;
+    let worker = Incarnation::new(Role::Worker, random);
+    let session = SessionOptions { incarnation: worker.clone(), lease: options.lease, watch_others: false };
+    let coordinator = mapreduce_coordination::open(&options.coordination, Some(session))?;
+    let no_scratch = system("the directory for scratch files can't be made");
+    std::fs::create_dir_all(&options.scratch).map_err(no_scratch)?;
+    let clock = Arc::new(SystemClock::default());
+    let member = Member::of_this_process(worker, None, options.n_slots, clock.unix_ms());
+    let means = Means {
+        member: member.map_err(system("this process can't be described"))?,
+        options: options.clone(),
+        coordinator: coordinator.clone(),
+        store: mapreduce_storage::open(&options.storage)?,
+        clock,
+        network: Arc::new(Tcp { cluster_key: options.cluster_key.clone() }),
+        launcher: Arc::new(Processes),
+    };
+    let ended = incarnation::serve(means, shutdown).await;
+    coordinator.close().await;
+    ended
+}
