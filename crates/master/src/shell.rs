@@ -108,6 +108,11 @@ impl Shell {
             Input::Registered(workers) => self.set_registered(workers),
             Input::Taken { record, version, is_new } => {
                 let (job, epoch) = (record.job, record.epoch);
+                // A client that asks twice, and a store that leaves open which of two equal writes it was, make a master
+                // take what it has.
+                if self.writers.get(&job).is_some_and(|(owned, _)| *owned >= epoch) {
+                    return;
+                }
                 let (sender, commands) = unbounded_channel();
                 self.tasks.spawn(Writer::new(self.context.clone(), record, version, is_new).serve(commands));
                 self.writers.insert(job, (epoch, sender));

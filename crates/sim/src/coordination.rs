@@ -54,6 +54,7 @@ impl SimCoordinator {
         let at_once = move || {
             let done = effect(inner.as_ref(), &at);
             if is_write {
+                world.disk().sync();
                 world.changed();
             }
             done

@@ -1,5 +1,6 @@
-//! The storage of the simulation. A write that was answered is durable; one that is still on its way when the power fails
-//! is there afterwards or not. What the protocol forbids is noticed as it happens.
+//! The storage of the simulation: a disk whose file system has one journal, like those of Linux. A write that was answered
+//! is durable, and so is every one that took effect before it. When the power fails, of those after the last that was
+//! answered the first few are there, or none. What the protocol forbids is noticed as it happens.
 
 use std::{
     fmt, io,
@@ -61,14 +62,19 @@ impl Disk {
         self.unsynced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Of every write that was not answered yet, `is_lost` says whether it is undone.
-    pub(crate) fn lose_power(&self, mut is_lost: impl FnMut(&Path) -> bool) {
-        for Unsynced { path, before, .. } in std::mem::take(&mut *self.unsynced()).into_iter().rev() {
-            if is_lost(&path) {
-                match before {
-                    Some(bytes) => drop(self.objects.put(&path, bytes.into()).now_or_never()),
-                    None => drop(self.objects.delete(&path).now_or_never()),
-                }
+    /// All that has taken effect is durable: something that came after it is, elsewhere on the same disk.
+    pub(crate) fn sync(&self) {
+        self.unsynced().clear();
+    }
+
+    /// Of the writes that are not durable yet, some of the last are undone; `draw` draws how many of so many stay.
+    pub(crate) fn lose_power(&self, draw: impl FnOnce(usize) -> usize) {
+        let mut unsynced = std::mem::take(&mut *self.unsynced());
+        let n_kept = draw(unsynced.len());
+        for Unsynced { path, before, .. } in unsynced.drain(n_kept..).rev() {
+            match before {
+                Some(bytes) => drop(self.objects.put(&path, bytes.into()).now_or_never()),
+                None => drop(self.objects.delete(&path).now_or_never()),
             }
         }
     }
@@ -145,9 +151,10 @@ impl ObjectStore for SimStore {
             now(disk.objects.put_opts(&at, payload, opts))
         });
         let done = put.await;
-        // Answered, or given up by its caller, who knows no more then; a write in doubt may still be undone.
         if done.is_ok() {
-            self.world().disk().unsynced().retain(|unsynced| unsynced.number != n);
+            let mut unsynced = self.world().disk().unsynced();
+            let synced = unsynced.iter().position(|unsynced| unsynced.number == n);
+            unsynced.drain(..synced.map_or(0, |at| at + 1));
         }
         done
     }

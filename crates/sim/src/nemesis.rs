@@ -86,7 +86,9 @@ fn set_rates(world: &World) {
 }
 
 fn strike(world: &World, blow: Blow) {
-    let all: Vec<_> = world.state().living.values().cloned().collect();
+    // A client that dies before it has submitted has no job.
+    let is_of_cluster = |process: &&Process| !process.host().starts_with("client");
+    let all: Vec<_> = world.state().living.values().filter(is_of_cluster).cloned().collect();
     let hosts_of = |letter| all.iter().filter(move |process| process.host().starts_with(letter));
     let one = (!all.is_empty()).then(|| all[world.draw(all.len() as u64) as usize].clone());
     match blow {
@@ -97,7 +99,7 @@ fn strike(world: &World, blow: Blow) {
         Blow::KillAll => all.iter().for_each(Process::kill),
         Blow::PowerCut => {
             all.iter().for_each(Process::kill);
-            world.disk().lose_power(|_| world.draw(2) == 0);
+            world.disk().lose_power(|n| world.draw(n as u64 + 1) as usize);
         }
         Blow::StopOne => one.iter().for_each(|process| stop(world, process)),
         Blow::StopOwner => owner(world).iter().for_each(|process| stop(world, process)),

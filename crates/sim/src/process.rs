@@ -292,7 +292,7 @@ impl Way {
             there: world.draw_ms(0, most_ms) + world.draw_ms(0, late_ms),
             back: world.draw_ms(0, most_ms),
             patience: world.draw_ms(1, 100),
-            is_deadly: world.chance(deadly),
+            is_deadly: process.host() != "client" && world.chance(deadly),
         }
     }
 }
