@@ -4,6 +4,13 @@
 use mapreduce_sim::run;
 
 fn main() {
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .without_time()
+        .with_target(false)
+        .with_ansi(false)
+        .init();
     let args: Vec<String> = std::env::args().skip(1).collect();
     let number = |n: usize| args.get(n).and_then(|arg| arg.parse::<u64>().ok()).unwrap_or_default();
     if args.first().is_some_and(|verb| verb == "seed") {

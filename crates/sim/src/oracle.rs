@@ -178,6 +178,8 @@ fn failed(world: &World, job: &SimJob) {
     let counted = failures(world, job).get(&failure.task).map_or(0, |all| n_counted(job, all));
     let had_to = counted >= job.spec.settings.max_attempts || world.state().n_damaged > 0;
     if !had_to {
-        world.violate(format_args!("{id} failed without need: {} ({:?})", failure.message, failure.what));
+        let Failure { task, attempt, what, message, .. } = *failure;
+        let why = format!("{task} {attempt}: {message} ({what:?}), which is {counted} of its budget");
+        world.violate(format_args!("{id} failed without need: {why}"));
     }
 }

@@ -179,11 +179,18 @@ impl JobState {
         self.step = Step::Running(stage);
         self.n_uncommitted = self.tasks.iter().filter(|task| task.winner.is_none()).count();
 
-        for (worker, attempts) in std::mem::take(&mut self.running) {
+        for (worker, mut attempts) in std::mem::take(&mut self.running) {
+            // One whose failure is in storage has ended; its worker has not said so yet.
+            attempts.retain(|(task, attempt)| !self.has_failed(*task, *attempt));
             self.adopt(&worker, &attempts.into_iter().collect::<Vec<_>>(), out);
         }
         for index in 0..self.tasks.len() {
             self.requeue(index);
+        }
+        // Who failed for the last time may have committed before: after the markers were read.
+        let fatal: Vec<_> = plan.tasks(stage).filter(|task| self.is_fatal(*task).is_some()).collect();
+        for task in fatal {
+            self.read_marker(task, out);
         }
         for (worker, task, attempt, outcome) in std::mem::take(&mut self.early_reports) {
             self.reported(&worker, task, attempt, outcome, out);
@@ -191,7 +198,6 @@ impl JobState {
         for worker in std::mem::take(&mut self.lost_early) {
             self.lose(&worker, out);
         }
-        self.fail_if_fatal(out);
         self.seal_if_complete(out);
     }
 
@@ -418,13 +424,25 @@ impl JobState {
         }
     }
 
+    /// Ends the job if a task has failed for good; not because of one whose marker is still to be read.
     fn fail_if_fatal(&mut self, out: &mut Actions) {
-        let budget = (self.settings.max_attempts, self.settings.retry_exceptions);
-        let failed = self.tasks.iter().filter(|task| task.winner.is_none());
-        let fatal = failed.filter_map(|task| fatal(&task.failures, budget.0, budget.1)).next().cloned();
-        if let Some(failure) = fatal {
+        let Step::Running(stage) = self.step else { return };
+        let settled = (0..).zip(&self.tasks).filter(|(_, task)| !task.held);
+        let mut settled = settled.map(|(index, _)| TaskId { stage, index });
+        if let Some(failure) = settled.find_map(|task| self.is_fatal(task)).cloned() {
             self.end(Ending::Failed(Box::new(failure)), out);
         }
+    }
+
+    /// The failure that ends the job, if the task is not committed and has one.
+    fn is_fatal(&self, task: TaskId) -> Option<&Failure> {
+        let state = self.tasks.get(task.index as usize).filter(|state| state.winner.is_none())?;
+        fatal(&state.failures, self.settings.max_attempts, self.settings.retry_exceptions)
+    }
+
+    fn has_failed(&self, task: TaskId, attempt: AttemptId) -> bool {
+        let state = self.tasks.get(task.index as usize).filter(|_| self.step == Step::Running(task.stage));
+        state.is_some_and(|state| state.failures.iter().any(|failure| failure.attempt == attempt))
     }
 
     fn read_marker(&mut self, task: TaskId, out: &mut Actions) {

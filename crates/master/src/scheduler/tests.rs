@@ -265,6 +265,50 @@ fn budgets_survive_the_owner() {
     assert!(matches!(world.ending(), Some(Ending::Failed(_))));
 }
 
+/// A worker goes on telling a new owner what it has told nobody, also when it is in storage already.
+#[test]
+fn a_failure_that_is_read_and_reported_counts_once() {
+    let old = AttemptId { epoch: Epoch(1), number: 1 };
+    let failed = failure(map(0), old, FailureKind::OutOfMemory);
+    let mut world = World::default();
+    world.tell(Event::Attached { worker: worker(1), n_slots: 1 });
+    world.tell(Event::Taken { job: JOB, epoch: EPOCH, is_new: false });
+    let attempts = vec![(map(0), old)];
+    world.tell(Event::Answered { worker: worker(1), job: JOB, epoch: EPOCH, attempts });
+    let outcome = Outcome::Failed(Box::new(failed.clone()));
+    world.tell(Event::Reported { worker: worker(1), job: JOB, task: map(0), attempt: old, outcome });
+    let mut start = loaded(1, 1);
+    start.settings.max_attempts = 2;
+    start.failures.insert(map(0), vec![failed]);
+    start.open = vec![(map(0), old)];
+    world.tell(Event::Loaded { job: JOB, epoch: EPOCH, loaded: start });
+    assert!(!world.asked_for(|action| matches!(action, Action::ReadMarker { .. })), "one of two is spent");
+    let ends = world.history.iter().filter(|event| matches!(event, HistoryEvent::Ended { .. }));
+    assert_eq!(ends.count(), 1);
+    assert!(world.offer(1).is_some());
+}
+
+/// Also one that another owner has found to be spent.
+#[test]
+fn a_spent_budget_ends_the_job_after_the_marker_was_looked_for() {
+    let attempts = (1..=4).map(|n| AttemptId { epoch: Epoch(1), number: n });
+    let failures: Vec<_> = attempts.map(|a| failure(map(0), a, FailureKind::OutOfMemory)).collect();
+    for winner in [None, Some(AttemptId { epoch: Epoch(1), number: 4 })] {
+        let mut start = loaded(2, 1);
+        start.failures.insert(map(0), failures.clone());
+        let mut world = World::with_job(1, start);
+        assert_eq!(world.ending(), None, "its executor may have committed and died then");
+        assert!(world.asked_for(|action| *action == Action::ReadMarker { job: JOB, task: map(0) }));
+        let other = world.offer(1).unwrap();
+        assert_eq!(other.0, map(1));
+        world.report(other, Outcome::Superseded);
+        world.no_marker(map(1));
+        assert_eq!(world.ending(), None, "what is heard of another task says nothing about it");
+        world.tell(Event::MarkerRead { job: JOB, epoch: EPOCH, task: map(0), winner });
+        assert_eq!(world.ending().is_some(), winner.is_none());
+    }
+}
+
 #[test]
 fn a_new_owner_asks_first_then_reads_then_adopts() {
     let old = |n| AttemptId { epoch: Epoch(1), number: n };
