@@ -86,9 +86,7 @@ fn set_rates(world: &World) {
 }
 
 fn strike(world: &World, blow: Blow) {
-    // A client that dies before it has submitted has no job.
-    let is_of_cluster = |process: &&Process| !process.host().starts_with("client");
-    let all: Vec<_> = world.state().living.values().filter(is_of_cluster).cloned().collect();
+    let all: Vec<_> = world.state().living.values().cloned().collect();
     let hosts_of = |letter| all.iter().filter(move |process| process.host().starts_with(letter));
     let one = (!all.is_empty()).then(|| all[world.draw(all.len() as u64) as usize].clone());
     match blow {

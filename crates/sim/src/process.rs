@@ -188,7 +188,7 @@ impl Process {
     ) -> Result<T, Lost> {
         self.gate().await;
         let world = self.0.world.clone();
-        let kill = world.state().kills.next();
+        let kill = world.state().kills.next(self.0.parent.is_some());
         if let Some(Kill { stage: Stage::Before, victim, .. }) = kill {
             return self.die(victim).await;
         }
@@ -292,7 +292,7 @@ impl Way {
             there: world.draw_ms(0, most_ms) + world.draw_ms(0, late_ms),
             back: world.draw_ms(0, most_ms),
             patience: world.draw_ms(1, 100),
-            is_deadly: process.host() != "client" && world.chance(deadly),
+            is_deadly: world.chance(deadly),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     cluster::{master_host, worker_host},
     executor::spawn_all,
     job::{self, SimJob, Size},
-    kill::KillPlan,
+    kill::{Kill, KillPlan},
     laws, nemesis, oracle,
     process::Process,
     user_code::Behaviour,
@@ -29,8 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(600);
 pub struct Verdict {
     /// Everything that must not be.
     pub violations: Vec<String>,
-    /// Calls to coordination, storage and network.
-    pub n_points: u64,
+    /// The calls to coordination, storage and network: of each whether it was an executor's.
+    pub points: Vec<bool>,
     /// A hash of all that happened, and how much that was.
     pub trace: (u64, u64),
     /// All that happened, if it was asked for.
@@ -41,6 +41,8 @@ pub struct Verdict {
     pub n_attempts: usize,
     /// How long it took, in simulated milliseconds.
     pub took_ms: u64,
+    /// How many worlds this is the verdict on.
+    pub n_worlds: u64,
 }
 
 impl fmt::Display for Verdict {
@@ -55,7 +57,9 @@ impl fmt::Display for Verdict {
         write!(
             f,
             "{phases} after {} ms; {} calls, {n} events, {} attempts",
-            self.took_ms, self.n_points, self.n_attempts
+            self.took_ms,
+            self.points.len(),
+            self.n_attempts
         )
     }
 }
@@ -86,9 +90,9 @@ pub fn seed(seed: u64, lines: bool) -> Verdict {
 }
 
 /// A small calm world: 2 masters, 2 workers, 4 map and 2 reduce tasks, and these kills.
-pub fn calm(kills: KillPlan, lines: bool) -> Verdict {
+pub fn calm(kills: Vec<Kill>, lines: bool) -> Verdict {
     within(async {
-        let world = World::new(1, true, kills, lines);
+        let world = World::new(1, true, KillPlan::new(kills), lines);
         let size = Size { n_splits: 4, n_partitions: 2 };
         // Executors are killed: that counts, and must not end the job.
         let settings = Settings { max_attempts: 8, ..Settings::default() };
@@ -107,12 +111,13 @@ fn within(run: impl Future<Output = Verdict>) -> Verdict {
         Ok(runtime) => LocalSet::new().block_on(&runtime, run),
         Err(e) => Verdict {
             violations: vec![format!("no event loop: {e}")],
-            n_points: 0,
+            points: Vec::new(),
             trace: (0, 0),
             lines: Vec::new(),
             phases: Vec::new(),
             n_attempts: 0,
             took_ms: 0,
+            n_worlds: 1,
         },
     }
 }
@@ -123,8 +128,16 @@ fn clients(world: &World, jobs: &[SimJob]) -> JoinSet<()> {
         let (world, spec) = (world.clone(), job.spec.clone());
         let n_times = if world.is_calm() { 1 } else { 1 + world.draw(2) };
         tasks.spawn(async move {
-            let client = Process::start(&world, "client", format!("client of {}", spec.job), (None, None));
-            job::submit(&world, &client, &spec, n_times).await;
+            // A client that dies before it has heard of its job is run again.
+            for n in 1.. {
+                let name = format!("client {n} of {}", spec.job);
+                let client = Process::start(&world, "client", name, (None, None));
+                tokio::select! {
+                    biased;
+                    () = client.death() => {}
+                    () = job::submit(&world, &client, &spec, n_times) => return client.kill(),
+                }
+            }
         });
     }
     tasks
@@ -177,11 +190,12 @@ fn verdict(world: &World, jobs: &[SimJob]) -> Verdict {
     let state = world.state();
     Verdict {
         violations: state.violations.clone(),
-        n_points: state.kills.n_points,
+        points: state.kills.points.clone(),
         trace: (hash, n),
         lines,
         phases,
         n_attempts: state.begun.len(),
         took_ms,
+        n_worlds: 1,
     }
 }

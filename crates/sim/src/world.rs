@@ -91,7 +91,7 @@ pub(crate) struct State {
 
 impl World {
     /// A new world, in a tokio runtime whose clock is paused. With `lines`, its trace is kept as text.
-    pub fn new(seed: u64, is_calm: bool, kills: KillPlan, lines: bool) -> World {
+    pub(crate) fn new(seed: u64, is_calm: bool, kills: KillPlan, lines: bool) -> World {
         let state = State {
             rng: Rng::with_seed(seed),
             rates: BTreeMap::new(),
