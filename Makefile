@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: build demo test lint bench bench-instructions clean
+.PHONY: build demo test lint sim kill-points bench bench-instructions clean
 
 # What is passed on to a benchmark.
 ARGS ?=
@@ -53,6 +53,16 @@ lint: build
 	ruff check .
 	ruff format --check .
 	mypy
+
+# Worlds of the simulation, each drawn from a seed: SEEDS=n of them, beginning with FROM. `make test` runs the first 1000.
+SEEDS ?= 100000
+FROM ?= 0
+sim:
+	cargo run --release --locked -p mapreduce-sim -- seeds $(SEEDS) --from $(FROM)
+
+# A process killed at every pair of calls to coordination, storage and network. `make test` does every single call.
+kill-points:
+	cargo run --release --locked -p mapreduce-sim -- kill-points --pairs
 
 # Times beside other systems; ARGS="--help" tells of the options.
 bench: build

@@ -28,7 +28,7 @@ pub(crate) async fn master_host(world: World, host: String) {
         let master = Master::new(master::Means {
             me: incarnation.clone(),
             coordinator: coordinator.clone(),
-            store: SimStore::new(&process),
+            store: SimStore::of(&process),
             clock: process.clock(),
             lease: LEASE,
         });
@@ -54,7 +54,7 @@ pub(crate) async fn worker_host(world: World, host: String, n_slots: u32, spawne
                 member: member(incarnation, None, n_slots),
                 options: options(n_slots),
                 coordinator,
-                store: SimStore::new(&process),
+                store: SimStore::of(&process),
                 clock: process.clock(),
                 network: Arc::new(SimNetwork { worker: process.clone() }),
                 launcher: Arc::new(SimLauncher { worker: process.clone(), spawner }),

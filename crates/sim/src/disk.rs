@@ -87,7 +87,8 @@ pub(crate) struct SimStore {
 }
 
 impl SimStore {
-    pub(crate) fn new(process: &Process) -> Arc<dyn ObjectStore> {
+    /// A store, as everybody else has one.
+    pub(crate) fn of(process: &Process) -> Arc<dyn ObjectStore> {
         Arc::new(SimStore { process: process.clone() })
     }
 

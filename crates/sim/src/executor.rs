@@ -116,7 +116,7 @@ impl ExecutorProcess for SimExecutor {
 /// The body of an executor's coroutine.
 fn serve(Start { process, mut told, says }: Start, suspender: Arc<Suspender>) {
     let by: Arc<dyn Suspend> = suspender;
-    let resources = Resources::suspending(SimStore::new(&process), by, MEMORY_BYTES, PathBuf::from("/tmp"));
+    let resources = Resources::suspending(SimStore::of(&process), by, MEMORY_BYTES, PathBuf::from("/tmp"));
     let current = Current::default();
     let mut executor = executor(&process, &resources, &current);
     while let Some(message) = resources.wait(told.recv()) {

@@ -20,6 +20,7 @@ mod executor;
 mod job;
 pub mod kill;
 mod laws;
+pub mod many;
 pub mod model;
 mod nemesis;
 mod network;

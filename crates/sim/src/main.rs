@@ -1,16 +1,11 @@
 //! Runs simulations by hand: many seeds, one with all that happens in it, or every pair of kill points.
 #![allow(clippy::print_stdout, reason = "it is a command")]
 
-use std::{
-    process::ExitCode,
-    sync::atomic::{AtomicU64, Ordering},
-    thread::available_parallelism,
-    time::Instant,
-};
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use mapreduce_sim::{
-    kill,
+    kill, many,
     run::{self, Verdict},
 };
 use tracing_subscriber::EnvFilter;
@@ -58,10 +53,7 @@ fn main() -> ExitCode {
         .init();
     match Args::parse().what {
         What::Seed { seed } => print(&run::seed(seed, true)),
-        What::Seeds { n, from } => {
-            let world = |n: u64| (format!("mapreduce-sim seed {}", from + n), run::seed(from + n, false));
-            all(n, world)
-        }
+        What::Seeds { n, from } => report(many::run(n, |n| many::seeded(from + n))),
         What::KillPoints { only: Some(only), .. } => print(&run::calm(only.0, true)),
         What::KillPoints { pairs, only: None } => kill_points(pairs),
     }
@@ -73,52 +65,18 @@ fn print(verdict: &Verdict) -> ExitCode {
 }
 
 fn kill_points(pairs: bool) -> ExitCode {
-    let singles = kill::after(&[], &run::calm(Vec::new(), false).points);
-    println!("{} single kills", singles.len());
-    let replay =
-        |kills: &[kill::Kill]| format!("mapreduce-sim kill-points --only {}", kill::Kills(kills.to_vec()));
-    all(singles.len() as u64, |n| {
-        let first = singles[n as usize].clone();
-        let verdict = run::calm(first.clone(), false);
-        if !pairs || !verdict.violations.is_empty() {
-            return (replay(&first), verdict);
-        }
-        let seconds = kill::after(&first, &verdict.points);
-        let mut n_pairs = 0;
-        for both in seconds {
-            n_pairs += 1;
-            let verdict = run::calm(both.clone(), false);
-            if !verdict.violations.is_empty() {
-                return (replay(&both), verdict);
-            }
-        }
-        (replay(&first), Verdict { n_worlds: 1 + n_pairs, ..verdict })
-    })
+    let first = many::kills();
+    println!("{} single kills", first.len());
+    report(many::run(first.len() as u64, |n| match pairs {
+        false => many::killed(&first[n as usize]),
+        true => many::killed_twice(&first[n as usize]),
+    }))
 }
 
-/// Runs worlds on every processor, and prints how to replay those that went wrong.
-fn all(n: u64, world: impl Fn(u64) -> (String, Verdict) + Sync) -> ExitCode {
-    let (began, next, n_failed, n_worlds) =
-        (Instant::now(), AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
-    std::thread::scope(|scope| {
-        for _ in 0..available_parallelism().map_or(1, usize::from) {
-            scope.spawn(|| {
-                loop {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    if at >= n {
-                        return;
-                    }
-                    let (replay, verdict) = world(at);
-                    n_worlds.fetch_add(verdict.n_worlds, Ordering::Relaxed);
-                    if !verdict.violations.is_empty() {
-                        n_failed.fetch_add(1, Ordering::Relaxed);
-                        println!("{verdict}\nreplay it: {replay}\n");
-                    }
-                }
-            });
-        }
-    });
-    let (n_worlds, n_failed) = (n_worlds.into_inner(), n_failed.into_inner());
-    println!("{n_worlds} worlds, {n_failed} failed, {:.0} s", began.elapsed().as_secs_f64());
-    ExitCode::from(u8::from(n_failed > 0))
+fn report(summary: many::Summary) -> ExitCode {
+    for failed in &summary.failed {
+        println!("{failed}\n");
+    }
+    println!("{summary}");
+    ExitCode::from(u8::from(!summary.failed.is_empty()))
 }

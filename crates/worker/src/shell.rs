@@ -26,6 +26,9 @@ use crate::{
     slot::{Command, Shared, Slot},
 };
 
+/// How long to wait before masters that could not be read are read again.
+const LOOK_PAUSE: Duration = Duration::from_millis(500);
+
 /// What comes in from links and slots. The channel is unbounded, and holds at most a few messages for each
 /// slot and master: each side waits for an answer before it speaks again.
 #[derive(Debug)]
@@ -96,7 +99,7 @@ impl Shell {
     ) -> Result<Ended, WorkerError> {
         let mut changes = self.coordinator.watch(records::directory(Role::Master));
         let mut session_lost = self.coordinator.session_lost();
-        let mut deadline: Option<Instant> = None;
+        let (mut deadline, mut look_again) = (None, None);
         changes.mark_changed();
         while !self.drained {
             tokio::select! {
@@ -112,7 +115,11 @@ impl Shell {
                 }
                 Ok(()) = changes.changed() => {
                     changes.borrow_and_update();
-                    self.follow_masters().await;
+                    look_again = self.follow_masters().await;
+                }
+                // Nothing need change before what could not be read can be.
+                () = sleep_until(look_again.unwrap_or_else(Instant::now)), if look_again.is_some() => {
+                    look_again = self.follow_masters().await;
                 }
                 Some(input) = received.recv() => match input {
                     Input::Agent(event) => {
@@ -139,12 +146,15 @@ impl Shell {
         Ok(())
     }
 
-    /// One link to each registered master.
-    async fn follow_masters(&mut self) {
+    /// One link to each registered master. If they can't be read, the links that there are go on; answers when to look
+    /// again.
+    async fn follow_masters(&mut self) -> Option<Instant> {
         let masters = match records::members(self.coordinator.as_ref(), Role::Master).await {
             Ok(masters) => masters,
-            // The links we have go on; the next change, or the store's return, brings us here again.
-            Err(e) => return tracing::warn!("the masters can't be read: {e}"),
+            Err(e) => {
+                tracing::warn!("the masters can't be read: {e}");
+                return Some(Instant::now() + LOOK_PAUSE);
+            }
         };
         let gone: Vec<_> =
             self.links.keys().filter(|m| !masters.iter().any(|r| r.incarnation == **m)).cloned().collect();
@@ -159,6 +169,7 @@ impl Shell {
             };
             self.links.entry(master.incarnation.clone()).or_insert_with(open);
         }
+        None
     }
 
     fn tell(&mut self, event: Event) {

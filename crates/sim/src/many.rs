@@ -1,0 +1,122 @@
+//! Many worlds, on every processor. What goes wrong in one is told with the command that replays it.
+
+use std::{
+    fmt,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::{available_parallelism, scope},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    kill::{self, Kill, Kills},
+    run::{self, Verdict},
+};
+
+/// What became of many worlds.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// How many there were.
+    pub n_worlds: u64,
+    /// Attempts that began in them.
+    pub n_attempts: u64,
+    /// Those in which something was that must not be, with the commands that replay them.
+    pub failed: Vec<String>,
+    /// How long they took, in real time.
+    pub took: Duration,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Summary { n_worlds, n_attempts, failed, took } = self;
+        write!(
+            f,
+            "{n_worlds} worlds, {n_attempts} attempts, {} failed, {:.0} s",
+            failed.len(),
+            took.as_secs_f64()
+        )
+    }
+}
+
+/// One world of a seed, or several that belong together.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    n_worlds: u64,
+    n_attempts: u64,
+    failed: Option<String>,
+}
+
+impl Outcome {
+    fn add(&mut self, verdict: &Verdict, replay: impl FnOnce() -> String) {
+        self.n_worlds += 1;
+        self.n_attempts += verdict.n_attempts as u64;
+        if !verdict.violations.is_empty() {
+            self.failed = Some(format!("{verdict}\nreplay: cargo run -p mapreduce-sim -- {}", replay()));
+        }
+    }
+}
+
+/// The world of one seed.
+pub fn seeded(seed: u64) -> Outcome {
+    let mut outcome = Outcome::default();
+    outcome.add(&run::seed(seed, false), || format!("seed {seed}"));
+    outcome
+}
+
+/// Every single kill of the calm world.
+pub fn kills() -> Vec<Vec<Kill>> {
+    kill::after(&[], &run::calm(Vec::new(), false).points)
+}
+
+/// The calm world with these kills.
+pub fn killed(kills: &[Kill]) -> Outcome {
+    let mut outcome = Outcome::default();
+    add_killed(&mut outcome, kills);
+    outcome
+}
+
+/// The calm world with this kill, and then with each that can come after it, until something is wrong.
+pub fn killed_twice(first: &[Kill]) -> Outcome {
+    let mut outcome = Outcome::default();
+    let points = add_killed(&mut outcome, first);
+    for both in kill::after(first, &points) {
+        if outcome.failed.is_some() {
+            break;
+        }
+        add_killed(&mut outcome, &both);
+    }
+    outcome
+}
+
+fn add_killed(outcome: &mut Outcome, kills: &[Kill]) -> Vec<bool> {
+    let verdict = run::calm(kills.to_vec(), false);
+    outcome.add(&verdict, || format!("kill-points --only {}", Kills(kills.to_vec())));
+    verdict.points
+}
+
+/// Runs the worlds 0 to `n`.
+pub fn run(n: u64, world: impl Fn(u64) -> Outcome + Sync) -> Summary {
+    let (began, next, summary) = (Instant::now(), AtomicU64::new(0), Mutex::new(Summary::default()));
+    let work = || {
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            if at >= n {
+                return;
+            }
+            let outcome = world(at);
+            let mut summary = summary.lock().unwrap_or_else(PoisonError::into_inner);
+            summary.n_worlds += outcome.n_worlds;
+            summary.n_attempts += outcome.n_attempts;
+            summary.failed.extend(outcome.failed);
+        }
+    };
+    scope(|scope| {
+        for _ in 0..available_parallelism().map_or(1, usize::from) {
+            scope.spawn(work);
+        }
+    });
+    let summary = summary.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Summary { took: began.elapsed(), ..summary }
+}
