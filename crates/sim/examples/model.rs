@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use mapreduce_sim::model::{Faults, Protocol, explore};
-use stateright::{Checker, Model};
+use stateright::{Checker, HasDiscoveries, Model};
 
 /// crashes, zombies, unknowns, cuts, silences, cancels
 const BUDGETS: [[u8; 6]; 16] = [
@@ -44,17 +44,17 @@ fn main() {
 
 fn row(name: &str, protocol: Protocol) {
     let begin = Instant::now();
-    let checker = protocol.checker().spawn_bfs().join();
+    let checker = protocol.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     let time = begin.elapsed();
     for (property, path) in checker.discoveries() {
         if !property.contains("succeeds") {
-            println!("{property} is broken by:\n{:#?}", path.into_actions());
+            println!("{property} is broken by {:?}", path.into_actions());
         }
     }
     let (states, steps, depth) = (checker.unique_state_count(), checker.state_count(), checker.max_depth());
     let progress = match explore(&protocol) {
         Ok(_) => "yes".to_owned(),
-        Err(dead) => format!("no: {:#?}\n{:#?}", dead.steps, dead.state),
+        Err(dead) => format!("no, after {:?}", dead.steps),
     };
     println!("{name:52} {states:>10} {steps:>11} {depth:>5} {:>6.1}s  {progress}", seconds(time));
 }

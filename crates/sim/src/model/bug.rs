@@ -35,11 +35,14 @@ pub enum Bug {
     TakenUnawares,
     /// A launch that is given up leaves its slot offered, and the worker waits for an answer. So does `writer`.
     OfferForgotten,
+    /// A former owner can still write history, which is then read as if it had happened before its successor's.
+    /// So can `writer`, which does not look at the record before every object.
+    HistoryNotFenced,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 15] = [
+    pub const ALL: [Bug; 16] = [
         Bug::TakeFromLiveOwner,
         Bug::EpochNotChecked,
         Bug::OldOwnerObeyed,
@@ -55,5 +58,6 @@ impl Bug {
         Bug::MembersReadFirst,
         Bug::TakenUnawares,
         Bug::OfferForgotten,
+        Bug::HistoryNotFenced,
     ];
 }

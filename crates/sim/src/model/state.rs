@@ -131,6 +131,8 @@ pub struct Store {
     pub result: Option<JobOutcome>,
     /// `history/…`, by task and in the order of epochs: how lines of different tasks interleave tells nothing.
     pub history: [Vec<AuditLine>; N_TASKS],
+    /// Owners of earlier epochs can't write history any more: this one has closed it before it read it.
+    pub history_epoch: Option<Epoch>,
 }
 
 /// A write that its sender gave up waiting for. It may arrive at any later time, or never.
