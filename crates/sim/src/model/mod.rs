@@ -44,8 +44,10 @@ pub use world::{Process, WorldStep};
 pub struct Faults {
     /// Deaths of masters, workers and executors.
     pub crashes: u8,
-    /// Sessions that end while their process lives on and does not know it.
-    pub zombies: u8,
+    /// Sessions of the job's owners that end while their process lives on and does not know it.
+    pub zombie_owners: u8,
+    /// Sessions of workers that end so.
+    pub zombie_workers: u8,
     /// Writes whose outcome their sender does not hear.
     pub unknowns: u8,
     /// Streams that break between two living processes.
@@ -65,10 +67,10 @@ impl Faults {
 
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Faults { crashes, zombies, unknowns, cuts, silences, cancels } = self;
+        let Faults { crashes, zombie_owners, zombie_workers, unknowns, cuts, silences, cancels } = self;
         write!(
             f,
-            "{crashes} crash {zombies} zombie {unknowns} unknown {cuts} cut {silences} silence {cancels} cancel"
+            "crash {crashes} owner {zombie_owners} worker {zombie_workers} unknown {unknowns} cut {cuts} silence {silences} cancel {cancels}"
         )
     }
 }

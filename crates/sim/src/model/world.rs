@@ -53,7 +53,7 @@ pub(super) fn enabled(protocol: &Protocol, s: &State, out: &mut Vec<WorldStep>) 
                 if s.left.crashes > 0 {
                     out.push(Do::Crash(process));
                 }
-                if s.left.zombies > 0 {
+                if may_expire(s, process) {
                     out.push(Do::Expire(process));
                 }
             }
@@ -75,6 +75,14 @@ pub(super) fn enabled(protocol: &Protocol, s: &State, out: &mut Vec<WorldStep>) 
     }
 }
 
+/// A master can become a zombie as soon as it has taken the job; before that it has nothing to do harm with.
+fn may_expire(s: &State, process: Process) -> bool {
+    match process {
+        Process::Master(m) => s.left.zombie_owners > 0 && s.owner(m).is_some(),
+        Process::Worker(_) => s.left.zombie_workers > 0,
+    }
+}
+
 impl Protocol {
     pub(super) fn world_steps(&self, s: &mut State, step: WorldStep) {
         match step {
@@ -82,12 +90,13 @@ impl Protocol {
                 s.left.crashes -= 1;
                 end(s, process);
             }
-            Do::Expire(process) => {
-                s.left.zombies -= 1;
-                match process {
-                    Process::Master(m) => s.masters[m].iter_mut().for_each(|p| p.is_registered = false),
-                    Process::Worker(w) => s.workers[w].iter_mut().for_each(|p| p.is_registered = false),
-                }
+            Do::Expire(Process::Master(m)) => {
+                s.left.zombie_owners -= 1;
+                s.masters[m].iter_mut().for_each(|master| master.is_registered = false);
+            }
+            Do::Expire(Process::Worker(w)) => {
+                s.left.zombie_workers -= 1;
+                s.workers[w].iter_mut().for_each(|worker| worker.is_registered = false);
             }
             Do::Notice(process) => end(s, process),
             Do::Start(process) => start(s, process),
