@@ -62,6 +62,73 @@ pub fn history<'a>(events: impl IntoIterator<Item = &'a HistoryEvent>) -> Result
     Ok(())
 }
 
+/// I4 and I11: what the markers of a live job name is there. `is_there` says so of an attempt's data.
+pub fn marked_data(
+    markers: &BTreeMap<TaskId, AttemptId>,
+    is_there: impl Fn(TaskId, AttemptId) -> bool,
+) -> Result<(), Violation> {
+    match markers.iter().find(|(task, attempt)| !is_there(**task, **attempt)) {
+        Some((task, attempt)) => {
+            violation("I4", format!("the marker of {task} names data of {attempt} that is not there"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// I5: `new` may be the marker of a live job's task where `old` was.
+pub fn marker_step<M: PartialEq>(task: TaskId, old: Option<&M>, new: Option<&M>) -> Result<(), Violation> {
+    match old {
+        Some(_) if new.is_none() => violation("I5", format!("the marker of {task} was deleted")),
+        Some(_) if new != old => violation("I5", format!("the marker of {task} was changed")),
+        _ => Ok(()),
+    }
+}
+
+/// I5: a task is committed by its marker and in no other way, so whoever holds `known` for the winner of the
+/// live job's task holds what `marker` names.
+pub fn known_winner(task: TaskId, known: AttemptId, marker: Option<AttemptId>) -> Result<(), Violation> {
+    match marker {
+        Some(winner) if winner == known => Ok(()),
+        Some(winner) => {
+            violation("I5", format!("{known} is taken for the winner of {task}, which is {winner}"))
+        }
+        None => violation("I5", format!("{known} is taken for the winner of {task}, which has no marker")),
+    }
+}
+
+/// I7: the manifest of a stage names the winners of its tasks, in their order, and nothing else.
+pub fn manifest(
+    tasks: impl IntoIterator<Item = TaskId>,
+    named: &[AttemptId],
+    markers: &BTreeMap<TaskId, AttemptId>,
+) -> Result<(), Violation> {
+    let winners: Vec<_> = tasks.into_iter().map(|task| markers.get(&task).copied()).collect();
+    if winners.iter().copied().eq(named.iter().copied().map(Some)) {
+        return Ok(());
+    }
+    violation("I7", format!("a manifest names {named:?} where the markers name {winners:?}"))
+}
+
+/// I8: the marker of a reduce task tells of the manifest it read, `input`, which is the map stage's, `sealed`.
+pub fn reduce_input<D: PartialEq>(
+    task: TaskId,
+    input: Option<&D>,
+    sealed: Option<&D>,
+) -> Result<(), Violation> {
+    match (input, sealed) {
+        (Some(read), Some(sealed)) if read == sealed => Ok(()),
+        _ => violation("I8", format!("{task} was committed for another manifest than the map stage's")),
+    }
+}
+
+/// I10: the result of a job is written once.
+pub fn result_step<R: PartialEq>(old: Option<&R>, new: Option<&R>) -> Result<(), Violation> {
+    if old.is_some() && new != old {
+        return violation("I10", "the result of a job was changed".into());
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,5 +179,51 @@ mod tests {
         assert_eq!(job_record_step(&mapping, &record(1, 2, JobPhase::Map)).unwrap_err().invariant, "I2");
         let ended = record(1, 1, JobPhase::Succeeded);
         assert_eq!(job_record_step(&ended, &record(1, 1, JobPhase::Failed)).unwrap_err().invariant, "I10");
+    }
+
+    #[test]
+    fn a_marker_without_its_data_breaks_i4() {
+        let markers = BTreeMap::from([(TASK, attempt(1))]);
+        assert_eq!(marked_data(&markers, |task, winner| (task, winner) == (TASK, attempt(1))), Ok(()));
+        assert_eq!(marked_data(&markers, |_, _| false).unwrap_err().invariant, "I4");
+    }
+
+    #[test]
+    fn a_marker_that_changes_or_is_contradicted_breaks_i5() {
+        assert_eq!(marker_step(TASK, None, Some(&1)), Ok(()));
+        assert_eq!(marker_step(TASK, Some(&1), Some(&1)), Ok(()));
+        assert_eq!(marker_step(TASK, Some(&1), Some(&2)).unwrap_err().invariant, "I5");
+        assert_eq!(marker_step(TASK, Some(&1), None).unwrap_err().invariant, "I5");
+        assert_eq!(known_winner(TASK, attempt(1), Some(attempt(1))), Ok(()));
+        assert_eq!(known_winner(TASK, attempt(1), Some(attempt(2))).unwrap_err().invariant, "I5");
+        assert_eq!(known_winner(TASK, attempt(1), None).unwrap_err().invariant, "I5");
+    }
+
+    #[test]
+    fn a_manifest_that_does_not_follow_from_the_markers_breaks_i7() {
+        let markers = BTreeMap::from([(TASK, attempt(1))]);
+        assert_eq!(manifest([TASK], &[attempt(1)], &markers), Ok(()));
+        for wrong in [&[attempt(2)][..], &[], &[attempt(1), attempt(1)]] {
+            assert_eq!(manifest([TASK], wrong, &markers).unwrap_err().invariant, "I7");
+        }
+        assert_eq!(manifest([TASK], &[attempt(1)], &BTreeMap::new()).unwrap_err().invariant, "I7");
+    }
+
+    #[test]
+    fn a_reduce_commit_for_another_manifest_breaks_i8() {
+        assert_eq!(reduce_input(TASK, Some(&"a"), Some(&"a")), Ok(()));
+        for (input, sealed) in
+            [(Some(&"a"), Some(&"b")), (None, Some(&"a")), (Some(&"a"), None), (None, None)]
+        {
+            assert_eq!(reduce_input(TASK, input, sealed).unwrap_err().invariant, "I8");
+        }
+    }
+
+    #[test]
+    fn a_second_result_breaks_i10() {
+        assert_eq!(result_step(None, Some(&1)), Ok(()));
+        assert_eq!(result_step(Some(&1), Some(&1)), Ok(()));
+        assert_eq!(result_step(Some(&1), Some(&2)).unwrap_err().invariant, "I10");
+        assert_eq!(result_step(Some(&1), None).unwrap_err().invariant, "I10");
     }
 }

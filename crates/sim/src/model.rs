@@ -1,1 +1,0 @@
-//! The ownership, commit and takeover protocol as a model.

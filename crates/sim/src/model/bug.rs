@@ -1,0 +1,63 @@
+//! Deliberate mistakes: each switches one rule of the protocol off, and some property must notice.
+
+/// A mistake in the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Bug {
+    /// A master takes a job although its owner is registered.
+    TakeFromLiveOwner,
+    /// An owner writes the record without comparing it to what it knows.
+    EpochNotChecked,
+    /// A worker takes assignments from an owner older than one it has heard.
+    OldOwnerObeyed,
+    /// A new owner reads storage without waiting for the workers' answers.
+    LoadedBeforeAnswers,
+    /// Attempts of different owners are numbered alike.
+    AttemptIdReused,
+    /// An assignment is sent before the history tells of it.
+    SentBeforeRecorded,
+    /// A write whose outcome is unknown counts as done.
+    UnknownTakenForSuccess,
+    /// A marker replaces the one that is there.
+    MarkerOverwritten,
+    /// The marker is created before the data is durable.
+    MarkerBeforeData,
+    /// A loser deletes the data that the winner's marker names.
+    LoserDeletesWinner,
+    /// A manifest names what a listing of data shows.
+    SealByListingData,
+    /// The record shows the reduce phase before the manifest is durable.
+    PhaseBeforeManifest,
+    /// The list of live masters is read before the record, which may name a master that started in between.
+    /// So does `ownership::look`.
+    MembersReadFirst,
+    /// A master that gave up on an unknown outcome of its take does not notice that it owns the job.
+    /// So does `ownership::look_at`.
+    TakenUnawares,
+    /// A launch that is given up leaves its slot offered, and the worker waits for an answer. So does `writer`.
+    OfferForgotten,
+    /// A former owner can still write history, which is then read as if it had happened before its successor's.
+    /// So can `writer`, which does not look at the record before every object.
+    HistoryNotFenced,
+}
+
+impl Bug {
+    /// All of them.
+    pub const ALL: [Bug; 16] = [
+        Bug::TakeFromLiveOwner,
+        Bug::EpochNotChecked,
+        Bug::OldOwnerObeyed,
+        Bug::LoadedBeforeAnswers,
+        Bug::AttemptIdReused,
+        Bug::SentBeforeRecorded,
+        Bug::UnknownTakenForSuccess,
+        Bug::MarkerOverwritten,
+        Bug::MarkerBeforeData,
+        Bug::LoserDeletesWinner,
+        Bug::SealByListingData,
+        Bug::PhaseBeforeManifest,
+        Bug::MembersReadFirst,
+        Bug::TakenUnawares,
+        Bug::OfferForgotten,
+        Bug::HistoryNotFenced,
+    ];
+}
