@@ -83,15 +83,29 @@ async fn look_at(context: &Context, job: JobId, alive: &BTreeSet<Incarnation>) -
     if has_ended {
         context.tell(Input::Lost(job));
     } else if record.owner.as_ref() == Some(&context.me) {
-        if record.cancel {
+        let is_cancelled = record.cancel;
+        // Known, unless nobody could tell whether the write that made it this master's took effect.
+        context.tell(Input::Taken { record, version, is_new: false });
+        if is_cancelled {
             context.tell(Input::Scheduler(Event::CancelWanted { job }));
         }
-    } else if record.owner.as_ref().is_some_and(|owner| alive.contains(owner)) {
+    } else if is_owned(context, &record, alive).await? {
         context.tell(Input::Lost(job));
     } else {
         take(context, record, version).await?;
     }
     Ok(has_ended)
+}
+
+/// Whether the job's owner is registered: among those who were `alive` before the record was read, or since. One that is
+/// in neither is gone for good.
+async fn is_owned(
+    context: &Context,
+    record: &JobRecord,
+    alive: &BTreeSet<Incarnation>,
+) -> Result<bool, RecordError> {
+    let Some(owner) = &record.owner else { return Ok(false) };
+    Ok(alive.contains(owner) || records::is_alive(context.coordinator.as_ref(), owner).await?)
 }
 
 async fn take(context: &Context, record: JobRecord, version: Version) -> Result<(), RecordError> {

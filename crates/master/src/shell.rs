@@ -50,6 +50,9 @@ struct Shell {
     streams: BTreeMap<Incarnation, Stream>,
     registered: BTreeSet<Incarnation>,
     writers: BTreeMap<JobId, (Epoch, UnboundedSender<Command>)>,
+    /// The highest epoch at which each job was ever taken: none is taken at one epoch twice, since attempts are numbered
+    /// from its beginning.
+    served: BTreeMap<JobId, Epoch>,
     /// Writers and timers; they end with the shell.
     tasks: JoinSet<()>,
 }
@@ -66,6 +69,7 @@ pub(crate) async fn serve(
         streams: BTreeMap::new(),
         registered: BTreeSet::new(),
         writers: BTreeMap::new(),
+        served: BTreeMap::new(),
         tasks: JoinSet::new(),
     };
     shell.tasks.spawn(ownership::follow(context));
@@ -108,11 +112,12 @@ impl Shell {
             Input::Registered(workers) => self.set_registered(workers),
             Input::Taken { record, version, is_new } => {
                 let (job, epoch) = (record.job, record.epoch);
-                // A client that asks twice, and a store that leaves open which of two equal writes it was, make a master
-                // take what it has.
-                if self.writers.get(&job).is_some_and(|(owned, _)| *owned >= epoch) {
+                // What is read of a job that this master serves, or has served to its end, says again that it is its own;
+                // and so does a store that leaves open which of two equal writes took effect.
+                if self.served.get(&job).is_some_and(|served| *served >= epoch) {
                     return;
                 }
+                self.served.insert(job, epoch);
                 let (sender, commands) = unbounded_channel();
                 self.tasks.spawn(Writer::new(self.context.clone(), record, version, is_new).serve(commands));
                 self.writers.insert(job, (epoch, sender));
@@ -169,14 +174,9 @@ impl Shell {
                     timeout_ms: timeout_ms.unwrap_or(0),
                     more,
                 };
-                let sender = self.streams.get(&worker).map(|stream| stream.sender.clone());
-                let send = Box::new(move || {
-                    if let Some(sender) = sender {
-                        let _ = sender.send(Ok(MasterMessage { message: Some(Message::Assign(assign)) }));
-                    }
-                });
+                let to = self.streams.get(&worker).map(|stream| stream.sender.clone());
                 let event = HistoryEvent::Launched { task, attempt, worker, at_ms };
-                self.write(job, Command::Launch { event, send });
+                self.write(job, Command::Launch { event, dispatch: Dispatch { to, assign: Some(assign) } });
             }
             Action::Query { worker, job, epoch } => {
                 self.say(&worker, Message::Query(Query { job: job.to_string(), epoch: epoch.0 }));
@@ -230,6 +230,35 @@ impl Shell {
     fn say(&self, worker: &Incarnation, message: Message) {
         if let Some(stream) = self.streams.get(worker) {
             let _ = stream.sender.send(Ok(MasterMessage { message: Some(message) }));
+        }
+    }
+}
+
+/// An assignment that waits until it may be sent. One that never is gives the offered place back.
+pub(crate) struct Dispatch {
+    to: Option<UnboundedSender<Result<MasterMessage, Status>>>,
+    assign: Option<Assign>,
+}
+
+impl Dispatch {
+    pub(crate) fn send(mut self) {
+        let message = self.assign.take().map(Message::Assign);
+        self.say(message);
+    }
+
+    /// A stream that has closed says so itself.
+    fn say(&self, message: Option<Message>) {
+        if let Some(to) = &self.to {
+            let _ = to.send(Ok(MasterMessage { message }));
+        }
+    }
+}
+
+impl Drop for Dispatch {
+    fn drop(&mut self) {
+        if let Some(Assign { slot, .. }) = self.assign {
+            // Declined as a place ahead, whichever it was: the worker offers it again, if it is free.
+            self.say(Some(Message::Decline(Decline { slot, ahead: true })));
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::{
     context::{Context, Input},
     recovery,
     scheduler::{Ending, Event},
+    shell::Dispatch,
 };
 
 /// Events that may wait in memory for the next launch to be written with.
@@ -31,10 +32,10 @@ const RETRY_MAX: Duration = Duration::from_secs(2);
 /// What the scheduler asks of a job's stores.
 pub(crate) enum Command {
     Record(HistoryEvent),
-    /// Record the launch, then call `send`, which puts the assignment on the wire.
+    /// Record the launch, then put the assignment on the wire.
     Launch {
         event: HistoryEvent,
-        send: Box<dyn FnOnce() + Send>,
+        dispatch: Dispatch,
     },
     Load,
     ReadMarker(TaskId),
@@ -66,7 +67,7 @@ pub(crate) struct Writer {
     /// The manifest that was sealed last.
     manifest: Option<Manifest>,
     events: Vec<HistoryEvent>,
-    sends: Vec<Box<dyn FnOnce() + Send>>,
+    dispatches: Vec<Dispatch>,
     sequence: u64,
     /// Objects that are on their way to storage.
     writes: JoinSet<Result<(), StorageError>>,
@@ -86,7 +87,7 @@ impl Writer {
             output: None,
             manifest: None,
             events: vec![owned],
-            sends: Vec::new(),
+            dispatches: Vec::new(),
             sequence: 0,
             writes: JoinSet::new(),
             next_phase: None,
@@ -117,7 +118,7 @@ impl Writer {
         for command in batch {
             self.perform(command).await?;
         }
-        if !self.sends.is_empty() || self.events.len() >= EVENTS_MAX {
+        if !self.dispatches.is_empty() || self.events.len() >= EVENTS_MAX {
             self.flush().await?;
         }
         if self.writes.is_empty() {
@@ -137,9 +138,9 @@ impl Writer {
     async fn perform(&mut self, command: Command) -> Result<(), Stop> {
         match command {
             Command::Record(event) => self.events.push(event),
-            Command::Launch { event, send } => {
+            Command::Launch { event, dispatch } => {
                 self.events.push(event);
-                self.sends.push(send);
+                self.dispatches.push(dispatch);
             }
             Command::Load => self.load().await?,
             Command::ReadMarker(task) => {
@@ -197,15 +198,13 @@ impl Writer {
     /// stopped and woke up learns first whether the job is still its own: workers refuse what a former owner
     /// assigns, and the history must not tell of launches that never were.
     async fn flush(&mut self) -> Result<(), Stop> {
-        if !self.sends.is_empty() {
+        if !self.dispatches.is_empty() {
             self.reread().await?;
         }
         self.begin_history();
         self.settle().await?;
         self.advance().await?;
-        for send in self.sends.drain(..) {
-            send();
-        }
+        self.dispatches.drain(..).for_each(Dispatch::send);
         Ok(())
     }
 
@@ -247,6 +246,8 @@ impl Writer {
     /// The result, then the terminal record. A result that is there already binds: an owner before us decided
     /// so from what was durable.
     async fn end(&mut self, ending: Ending) -> Result<(), Stop> {
+        // A master that was stopped and woke up must not decide for the one that has the job now.
+        self.reread().await?;
         let mut ending = ending;
         if let (Ending::Succeeded, Some(output)) = (&ending, self.output.clone()) {
             self.settle().await?;
