@@ -99,9 +99,9 @@ class Stage:
         self.future = self.cluster.attach(self.job_id)
 
     def done(self) -> int:
-        """How many tasks are finished; more than there are when the job is."""
+        """How many tasks are finished."""
         progress = self.future.progress()
-        return progress.map_done + progress.reduce_done + (1 << 20) * self.future.done()
+        return progress.map_done + progress.reduce_done
 
     def result(self) -> list[Any]:
         result: list[Any] = self.future.result(RESULT_S)

@@ -89,7 +89,7 @@ def storm(rng: random.Random, stage: Stage, report: Report, leftovers: Leftovers
 def wait_for_a_moment(rng: random.Random, stage: Stage) -> None:
     """Until a random number of tasks, from none to nearly half of them, is finished, and a bit more."""
     goal = stage.done() + rng.randint(0, 20)
-    wait_until(lambda: stage.done() >= goal, f"{goal} tasks are finished")
+    wait_until(lambda: stage.future.done() or stage.done() >= goal, f"{goal} tasks are finished")
     time.sleep(rng.random() * 0.03)
 
 
