@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import statistics
 import sys
 import time
@@ -63,6 +64,8 @@ def run(n_tasks: int, task_s: float, at: float, blow: Blow | None) -> Run:
         if blow is not None:
             while future.progress().map_done < at * n_tasks:
                 time.sleep(0.005)
+            # Tasks of one length end together: the blow must not always come just then.
+            time.sleep(random.random() * task_s)
             blown_ms = time.time() * 1000
             blow(cluster, future)
         assert sum(total for _, total in future.result()) == sum(data)
