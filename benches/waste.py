@@ -26,7 +26,8 @@ N_WORKERS = 9
 N_KILLED = 1
 """One of nine: 11 %."""
 
-Blow = Callable[[LocalCluster, MapReduceFuture], None]
+Blow = Callable[[LocalCluster, MapReduceFuture], float]
+"""Kills, has the dead replaced, and says when they were dead, in milliseconds since 1970."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,7 @@ def run(n_tasks: int, task_s: float, at: float, blow: Blow | None) -> Run:
                 time.sleep(0.005)
             # Tasks of one length end together: the blow must not always come just then.
             time.sleep(random.random() * task_s)
-            blown_ms = time.time() * 1000
-            blow(cluster, future)
+            blown_ms = blow(cluster, future)
         assert sum(total for _, total in future.result()) == sum(data)
         seconds = time.perf_counter() - start
         assert future.job_id is not None
@@ -96,19 +96,23 @@ def _begun(cluster: LocalCluster, job_id: str) -> list[tuple[str, int, int]]:
     return found
 
 
-def some_workers(cluster: LocalCluster, _future: MapReduceFuture) -> None:
+def some_workers(cluster: LocalCluster, _future: MapReduceFuture) -> float:
     """Kills one of nine, and has it replaced."""
     workers, _count = cluster.local_monitoring.get_registered_workers()
     cluster.kill(*workers[:N_KILLED])
+    dead_ms = time.time() * 1000
     cluster.scale(n_workers=N_WORKERS)
+    return dead_ms
 
 
-def all_workers_and_the_owner(cluster: LocalCluster, future: MapReduceFuture) -> None:
+def all_workers_and_the_owner(cluster: LocalCluster, future: MapReduceFuture) -> float:
     """Kills them, and has all replaced."""
     state = cluster.local_monitoring.state()
     owners = [one.owner for one in state.jobs if one.id == future.job_id and one.owner is not None]
     cluster.kill(*(worker.id for worker in state.workers), *owners)
+    dead_ms = time.time() * 1000
     cluster.scale(n_workers=N_WORKERS, n_masters=2)
+    return dead_ms
 
 
 def main() -> None:

@@ -21,8 +21,8 @@ from typing import Any
 import pytest
 from audit import record, whole_files
 from helpers import wait_until
-from hosts.network import Network
 
+from hosts.network import Network
 from mapreduce import Auth
 
 PASSWORD = "not the default one"
@@ -128,11 +128,19 @@ def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosts]:
 
 Cut = Callable[[Network, str], None]
 
+
+def cut_both(network: Network, owner: str) -> None:
+    network.cut("w0", owner)
+    network.cut(owner, "w0")
+
+
+def mend_both(network: Network, owner: str) -> None:
+    network.mend("w0", owner)
+    network.mend(owner, "w0")
+
+
 CUTS: dict[str, tuple[Cut, Cut]] = {
-    "worker-and-owner": (
-        lambda net, owner: (net.cut("w0", owner), net.cut(owner, "w0"))[0],
-        lambda net, owner: (net.mend("w0", owner), net.mend(owner, "w0"))[0],
-    ),
+    "worker-and-owner": (cut_both, mend_both),
     "worker-to-owner": (lambda net, owner: net.cut("w0", owner), lambda net, owner: net.mend("w0", owner)),
     "owner-to-worker": (lambda net, owner: net.cut(owner, "w0"), lambda net, owner: net.mend(owner, "w0")),
     "worker-unplugged": (lambda net, _: net.unplug("w0"), lambda net, _: net.plug_in("w0")),
