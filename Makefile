@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: build demo test lint sim kill-points bench bench-instructions clean
+.PHONY: build demo test lint sim kill-points storm hosts waste bench bench-instructions clean
 
 # What is passed on to a benchmark.
 ARGS ?=
@@ -46,6 +46,19 @@ demo: build
 test: build
 	cargo test --locked --workspace --exclude mapreduce-python
 	python -m pytest
+
+# Random storms, one after the other: make storm RUNS=200 [SEED=1000]. With a seed, the same ones again.
+RUNS ?= 20
+storm: build
+	cd python/tests && python -m storms --runs $(RUNS) $(if $(SEED),--seed $(SEED))
+
+# Networks that are cut in the middle of a job, between hosts that are network namespaces: needs root, ip and iptables.
+hosts: build
+	python -m pytest python/tests/hosts/partitions.py
+
+# What deaths cost in time and work, beside jobs without any.
+waste: build
+	python benches/waste.py $(ARGS)
 
 lint: build
 	cargo fmt --all --check

@@ -2,12 +2,12 @@
 
 import functools
 import json
-import random
 import time
 
 import pytest
-from audit import Finished, check_history
-from helpers import living_owner, seeds, wait_until
+from helpers import seeds
+from storms.jobs import Job
+from storms.storm import Report, play
 
 import mapreduce
 
@@ -51,52 +51,34 @@ def expected():
     return sorted(result.items())
 
 
-@pytest.fixture
-def inputs(tmp_path):
-    for n in range(6):
-        rows = [f"{number},{name}\n" for number, name in PEOPLE[3 * n : 3 * n + 3]]
-        (tmp_path / f"people{n}.csv").write_text("id,name\n" + "".join(rows))
-    (tmp_path / "orders.jsonl").write_text("".join(json.dumps(order) + "\n" for order in ORDERS))
-    return [
-        mapreduce.read_csv(tmp_path / "*.csv", split_bytes=64),
-        mapreduce.read_json_lines(tmp_path / "orders.jsonl", split_bytes=200),
-        RETURNS,
-    ]
+class Join(Job):
+    """A join of three inputs, of three kinds, with a broadcast."""
+
+    def prepare(self, place):
+        for n in range(6):
+            rows = [f"{number},{name}\n" for number, name in PEOPLE[3 * n : 3 * n + 3]]
+            (place / f"people{n}.csv").write_text("id,name\n" + "".join(rows))
+        (place / "orders.jsonl").write_text("".join(json.dumps(order) + "\n" for order in ORDERS))
+
+    def submit(self, cluster, place):
+        items = mapreduce.broadcast(ITEMS)
+        return cluster.mapreduce(
+            [
+                mapreduce.read_csv(place / "*.csv", split_bytes=64),
+                mapreduce.read_json_lines(place / "orders.jsonl", split_bytes=200),
+                RETURNS,
+            ],
+            [map_people, functools.partial(map_orders, items), map_returns],
+            functools.partial(join, items),
+            split_records=4,
+            n_partitions=6,
+        )
+
+    def check(self, result, place):
+        assert result == expected()
 
 
 @pytest.mark.parametrize("seed", seeds(4))
-def test_a_storm_over_a_join(new_cluster, inputs, seed):
+def test_a_storm_over_a_join(auth, tmp_path, seed):
     print(f"MAPREDUCE_SEED={seed}")
-    rng = random.Random(seed)
-    cluster = new_cluster(n_workers=3, n_masters=2)
-    items = mapreduce.broadcast(ITEMS)
-    future = cluster.mapreduce(
-        inputs,
-        [map_people, functools.partial(map_orders, items), map_returns],
-        functools.partial(join, items),
-        split_records=4,
-        n_partitions=6,
-    )
-    wait_until(lambda: future.progress().map_total, "the job is planned")
-    total = future.progress().map_total + 6
-    assert total > 20
-    finished = []
-    for goal in sorted(rng.sample(range(1, total), 3)):
-        wait_until(lambda goal=goal: future.done() or done(future) >= goal, f"{goal} tasks are finished")
-        time.sleep(rng.random() * 0.05)
-        finished.append(Finished(cluster, future.job_id))
-        state = cluster.local_monitoring.state()
-        owner = living_owner(cluster, future.job_id)
-        victims = rng.choice([owner, [master.id for master in state.masters], []])
-        workers = [worker.id for worker in state.workers]
-        cluster.kill(*rng.sample(workers, rng.randint(1, len(workers))), *victims)
-        cluster.scale(n_workers=rng.randint(1, 3), n_masters=2)
-    assert future.result() == expected()
-    for moment in finished:
-        moment.check_none_ran_again()
-    check_history(cluster, future.job_id)
-
-
-def done(future):
-    progress = future.progress()
-    return progress.map_done + progress.reduce_done
+    play(Report(seed), auth, tmp_path, Join())

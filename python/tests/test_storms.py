@@ -6,7 +6,6 @@ killed and after how much progress, not every interleaving.
 """
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -14,8 +13,9 @@ import time
 
 import pytest
 from audit import Finished, check_history, whole_files
-from helpers import job_of, living_owner, reference, seeds, wait_until
+from helpers import job_of, reference, seeds, wait_until
 from slow_jobs import DATA, N_TASKS, map_func, reduce_func
+from storms.storm import Report, play
 
 LEASE_MS = 500
 EXPECTED = dict(reference(DATA, map_func, reduce_func))
@@ -34,91 +34,10 @@ CLIENT = """if True:
 """
 
 
-class Storm:
-    """One job on one cluster, and what the seed has in store for them."""
-
-    def __init__(self, seed, cluster, environment):
-        self.rng = random.Random(seed)
-        self.cluster = cluster
-        self.client = None
-        if self.rng.random() < 0.25:
-            self.submit_from_another_process(environment)
-        else:
-            future = cluster.mapreduce(DATA, map_func, reduce_func, split_records=4, n_partitions=6)
-            wait_until(lambda: future.progress().phase != "upload", "the job is submitted")
-            self.future = future
-
-    def submit_from_another_process(self, environment):
-        command = [sys.executable, "-c", CLIENT, str(self.cluster.directory), os.path.dirname(__file__)]
-        self.client = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-        self.future = self.cluster.attach(self.client.stdout.readline().strip())
-
-    def wait_for_a_moment(self):
-        """Until a random number of tasks, from none to nearly all, is finished, and a bit more."""
-        now = self.future.progress()
-        goal = now.map_done + now.reduce_done + self.rng.randint(0, 20)
-        wait_until(
-            lambda: self.future.done() or (p := self.future.progress()).map_done + p.reduce_done >= goal,
-            f"{goal} tasks are finished",
-        )
-        time.sleep(self.rng.random() * 0.03)
-
-    def strike(self):
-        """Kills a random mixture of processes, and says which."""
-        monitoring = self.cluster.local_monitoring
-        workers, masters = monitoring.get_registered_workers()[0], monitoring.get_registered_masters()[0]
-        owner = living_owner(self.cluster, self.future.job_id)
-
-        def some(ids):
-            return self.rng.sample(ids, self.rng.randint(1, len(ids))) if ids else []
-
-        kind, victims = self.rng.choice(
-            [
-                ("some workers", some(workers)),
-                ("every worker", workers),
-                ("the owner", owner),
-                ("every master", masters),
-                ("every worker and the owner", workers + owner),
-                ("some of each", some(workers) + some(masters)),
-                ("everything", workers + masters),
-            ]
-        )
-        if self.client is not None and self.rng.random() < 0.7:
-            kind += ", and the client"
-            self.client.kill()
-        print(f"  at {self.future.progress()}: {kind}: {victims}")
-        self.rng.shuffle(victims)
-        self.cluster.kill(*victims)
-
-    def help_arrives(self):
-        self.cluster.scale(n_workers=self.rng.randint(1, 5), n_masters=self.rng.randint(1, 3))
-
-    def end(self):
-        if self.client is not None:
-            self.client.kill()
-            self.client.communicate()
-
-
 @pytest.mark.parametrize("seed", seeds(24))
-def test_storm(new_cluster, tmp_path, environment, seed):
-    print(f"MAPREDUCE_SEED={seed}")
-    rng = random.Random(seed)
-    n_workers, n_masters, n_strikes = rng.randint(1, 5), rng.randint(1, 3), rng.randint(1, 3)
-    cluster = new_cluster(directory=tmp_path / "cluster", n_workers=n_workers, n_masters=n_masters)
-    storm = Storm(seed, cluster, environment)
-    try:
-        moments = []
-        for _ in range(n_strikes):
-            storm.wait_for_a_moment()
-            moments.append(Finished(cluster, storm.future.job_id))
-            storm.strike()
-            storm.help_arrives()
-        assert dict(storm.future.result()) == EXPECTED
-    finally:
-        storm.end()
-    check_history(cluster, storm.future.job_id)
-    for moment in moments:
-        moment.check_none_ran_again()
+def test_storm(auth, tmp_path, seed):
+    print(f"MAPREDUCE_SEED={seed}, or: make storm RUNS=1 SEED={seed}")
+    play(Report(seed), auth, tmp_path)
 
 
 @pytest.fixture

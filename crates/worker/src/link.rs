@@ -29,6 +29,8 @@ use crate::{
     shell::Input,
 };
 
+/// How long a master may take to let a worker in.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const RETRY_FIRST: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
@@ -45,6 +47,8 @@ impl Drop for Link {
 /// Streams of gRPC.
 pub(crate) struct Tcp {
     pub(crate) cluster_key: String,
+    /// How long a master may be silent: a cable that was cut closes no stream.
+    pub(crate) lease: Duration,
 }
 
 #[async_trait]
@@ -56,7 +60,13 @@ impl Network for Tcp {
     ) -> Result<Messages, Status> {
         let address = master.address.as_deref().unwrap_or_default();
         let endpoint = Endpoint::from_shared(format!("http://{address}"));
-        let endpoint = endpoint.map_err(|e| Status::invalid_argument(e.to_string()))?.tcp_nodelay(true);
+        let endpoint = endpoint
+            .map_err(|e| Status::invalid_argument(e.to_string()))?
+            .tcp_nodelay(true)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(self.lease)
+            .keep_alive_timeout(self.lease)
+            .keep_alive_while_idle(true);
         let channel = endpoint.connect().await.map_err(|e| Status::unavailable(e.to_string()))?;
         let mut request = Request::new(UnboundedReceiverStream::new(said));
         Credentials::Cluster { key: self.cluster_key.clone() }.attach(&mut request);

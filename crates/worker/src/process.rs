@@ -32,7 +32,7 @@ pub(crate) async fn live(
         coordinator: coordinator.clone(),
         store: mapreduce_storage::open(&options.storage)?,
         clock,
-        network: Arc::new(Tcp { cluster_key: options.cluster_key.clone() }),
+        network: Arc::new(Tcp { cluster_key: options.cluster_key.clone(), lease: options.lease }),
         launcher: Arc::new(Processes),
     };
     let ended = incarnation::serve(means, shutdown).await;

@@ -12,6 +12,7 @@ use std::{
 };
 
 use mapreduce_core::Incarnation;
+use tokio::time::timeout;
 
 pub use self::{error::ClusterError, options::LocalOptions, processes::kill};
 use self::{
@@ -29,6 +30,9 @@ use crate::{
     },
     process::Process,
 };
+
+/// How long a keeper whose connection broke may take to end.
+const DEATH_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A local cluster that runs. When the value that started it is dropped, the cluster ends and its state stays
 /// (a temporary directory does not), unless it was started with `keep_alive`.
@@ -137,7 +141,14 @@ impl LocalCluster {
         let mut connection = connect(&self.directory).await?;
         let failed = || system("can't wait for the keeper");
         let keeper = Process::open(self.keeper_pid, None).map_err(failed())?;
-        match ask(&mut connection, &Request::Shutdown { cleanup }).await? {
+        let asked = ask(&mut connection, &Request::Shutdown { cleanup }).await;
+        if let (Err(ClusterError::System { .. }), Some(keeper)) = (&asked, &keeper) {
+            // The connection broke. Of a keeper that was just killed, this is what there is to see first.
+            if let Ok(Ok(())) = timeout(DEATH_PATIENCE, keeper.ended()).await {
+                return Err(ClusterError::NotRunning { directory: self.directory.clone() });
+            }
+        }
+        match asked? {
             Reply::ShutDown { left: None } => {}
             Reply::ShutDown { left: Some(why) } => return Err(ClusterError::Keeper(why)),
             reply => return Err(unexpected(&reply)),

@@ -37,7 +37,10 @@ pub(crate) fn serve(
     });
     let jobs = JobsServer::new(jobs::Service { handle: handle.clone(), guard: guard.clone() });
     let workers = WorkersServer::new(workers::Service { handle: handle.clone(), guard });
+    // A cable that was cut closes no stream: who is silent for a lease is asked, and gone after another.
     let server = Server::builder()
+        .http2_keepalive_interval(Some(handle.0.lease))
+        .http2_keepalive_timeout(Some(handle.0.lease))
         .add_service(jobs.max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(workers.max_decoding_message_size(MESSAGE_BYTES_MAX));
     let stopped = async {

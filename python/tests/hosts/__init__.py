@@ -1,0 +1,1 @@
+"""Hosts of their own, and networks between them that fall apart: `make hosts`."""
