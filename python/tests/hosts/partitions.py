@@ -176,5 +176,17 @@ def test_a_network_that_falls_apart_and_heals_changes_nothing_in_the_result(host
     print(what, Counter(attempt["outcome"] for attempt in attempts))
 
 
+def test_a_worker_that_stays_unplugged_is_done_without(hosts: Hosts) -> None:
+    """Nobody closes its connections, and its process lives on, as coordination shows."""
+    client = hosts.submit()
+    wait_until(lambda: len(hosts.committed()) >= 4, "four tasks are finished")
+    hosts.network.unplug("w0")
+    output, _ = client.communicate(timeout=120)
+    assert client.returncode == 0, output
+    assert len(hosts.committed()) == 19
+    winners = [attempt["task"] for attempt in hosts.history() if attempt["outcome"] == "committed"]
+    assert len(winners) == len(set(winners)) == 19
+
+
 def launches(hosts: Hosts, tasks: set[str]) -> set[tuple[str, str]]:
     return {(attempt["task"], attempt["attempt"]) for attempt in hosts.history() if attempt["task"] in tasks}
