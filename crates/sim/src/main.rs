@@ -8,7 +8,7 @@ use mapreduce_sim::{
     kill, many,
     run::{self, Verdict},
 };
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 #[derive(Parser)]
 #[command(about = "The real masters, workers and commits in simulated worlds")]
@@ -44,7 +44,7 @@ enum What {
 }
 
 fn main() -> ExitCode {
-    let filter = EnvFilter::from_default_env();
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::OFF.into()).from_env_lossy();
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .without_time()
