@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: build demo test lint sim kill-points storm hosts waste bench bench-instructions clean
+.PHONY: build demo test lint sim kill-points mutants storm hosts waste bench bench-instructions clean
 
 # What is passed on to a benchmark.
 ARGS ?=
@@ -76,6 +76,10 @@ sim:
 # A process killed at every pair of calls to coordination, storage and network. `make test` does every single call.
 kill-points:
 	cargo run --release --locked -p mapreduce-sim -- kill-points --pairs
+
+# Deliberate mistakes, one at a time, and which test notices.
+mutants: $(VENV)/.tools
+	$(PYTHON) crates/sim/mutants/run.py $(ARGS)
 
 # Times beside other systems; ARGS="--help" tells of the options.
 bench: build
