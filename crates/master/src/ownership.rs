@@ -7,7 +7,7 @@ use mapreduce_coordination::{
     CoordinationError, Version,
     records::{self, RecordError},
 };
-use mapreduce_core::{Incarnation, JobId, JobRecord, Role};
+use mapreduce_core::{Epoch, Incarnation, JobId, JobRecord, Role};
 use tokio::{sync::watch, time::sleep};
 
 use crate::{
@@ -84,8 +84,10 @@ async fn look_at(context: &Context, job: JobId, alive: &BTreeSet<Incarnation>) -
         context.tell(Input::Lost(job));
     } else if record.owner.as_ref() == Some(&context.me) {
         let is_cancelled = record.cancel;
-        // Known, unless nobody could tell whether the write that made it this master's took effect.
-        context.tell(Input::Taken { record, version, is_new: false });
+        // Known, unless nobody could tell whether the write that made it this master's took effect. At the first epoch
+        // it was submitted here, and nobody else has ever had it.
+        let is_new = record.epoch == Epoch(1);
+        context.tell(Input::Taken { record, version, is_new });
         if is_cancelled {
             context.tell(Input::Scheduler(Event::CancelWanted { job }));
         }
