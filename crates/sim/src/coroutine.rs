@@ -63,7 +63,6 @@ impl Suspend for Suspender {
         self.waker.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    #[expect(unsafe_code, reason = "the coroutine's handle on itself lives on its own stack")]
     fn suspend(&self) {
         let yielder = self.yielder.load(Ordering::Relaxed);
         // SAFETY: only the coroutine's own body has this suspender (see `Running::new`) and calls this while it runs; as

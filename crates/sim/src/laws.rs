@@ -6,7 +6,7 @@ use futures::FutureExt;
 use mapreduce_core::{
     AttemptId, Content, History, HistoryEvent, JobId, JobRecord, Persisted, Stage, TaskId, invariants,
 };
-use mapreduce_storage::{Marker, paths};
+use mapreduce_storage::{FileRef, Marker, paths};
 use object_store::path::Path;
 
 use crate::{
@@ -19,6 +19,7 @@ enum Kind {
     Marker(TaskId),
     History,
     Attempt,
+    Result,
     /// Written once, always with the same bytes.
     Once,
     Other,
@@ -33,7 +34,8 @@ fn kind(path: &Path) -> Option<(JobId, Kind)> {
         ["commits", stage, task] => Kind::Marker(format!("{stage}/{task}").parse().ok()?),
         ["history", _] => Kind::History,
         ["attempts", ..] => Kind::Attempt,
-        ["spec" | "plan" | "result"] | ["manifest", _] => Kind::Once,
+        ["result"] => Kind::Result,
+        ["spec" | "plan"] | ["manifest", _] => Kind::Once,
         _ => Kind::Other,
     };
     Some((job, kind))
@@ -56,14 +58,13 @@ pub(crate) fn written(process: &Process, path: &Path, before: Option<&Bytes>, no
     let Some((job, kind)) = kind(path) else { return };
     match kind {
         Kind::Marker(task) => {
-            if before.is_some_and(|before| before != now) {
-                world.violate(format_args!("I5: the marker of {task} of {job} changes"));
-            }
+            world.uphold(invariants::marker_step(task, before, Some(now)));
             match Marker::decode(now) {
                 Ok(marker) => names_what_is_there(world, job, &marker),
                 Err(e) => world.violate(format_args!("I4: a marker of {task} that can't be read: {e}")),
             }
         }
+        Kind::Result => world.uphold(invariants::result_step(before, Some(now))),
         Kind::Once if before.is_some_and(|before| before != now) => {
             world.violate(format_args!("I3 or I7: {path} is written again with other bytes"));
         }
@@ -77,19 +78,15 @@ pub(crate) fn written(process: &Process, path: &Path, before: Option<&Bytes>, no
 
 /// I4.
 fn names_what_is_there(world: &World, job: JobId, marker: &Marker) {
-    for file in &marker.files {
+    let is_whole = |file: &FileRef| {
         let found = match &file.content {
             Some(Content(bytes)) => Some(Bytes::copy_from_slice(bytes)),
             None => world.disk().read(&paths::in_job(job, &file.path)),
         };
-        let whole = |bytes: Bytes| bytes.len() as u64 == file.length && crc32c::crc32c(&bytes) == file.crc32c;
-        if !found.is_some_and(whole) {
-            world.violate(format_args!(
-                "I4: the marker of {} names {}, which is not whole",
-                marker.task, file.path
-            ));
-        }
-    }
+        found.is_some_and(|found| found.len() as u64 == file.length && crc32c::crc32c(&found) == file.crc32c)
+    };
+    let one = [(marker.task, marker.attempt)].into();
+    world.uphold(invariants::marked_data(&one, |_, _| marker.files.iter().all(is_whole)));
 }
 
 /// I9: a launch that was decided on when its owner had seen the task's marker.
@@ -131,7 +128,11 @@ pub(crate) fn deleted(process: &Process, path: &Path) {
                 }
             }
         }
-        Kind::Marker(_) | Kind::History | Kind::Once => {
+        Kind::Marker(task) => {
+            let marker = world.disk().read(path);
+            world.uphold(invariants::marker_step(task, marker.as_ref(), None));
+        }
+        Kind::History | Kind::Result | Kind::Once => {
             world.violate(format_args!("I11: {path} is deleted while its job lives"));
         }
         Kind::Other => {}
@@ -162,9 +163,7 @@ pub(crate) fn set(process: &Process, path: &str, before: &Bytes, now: &Bytes) {
     }
     match (JobRecord::decode(before), JobRecord::decode(now)) {
         (Ok(before), Ok(now)) => {
-            if let Err(violation) = invariants::job_record_step(&before, &now) {
-                process.world().violate(violation);
-            }
+            process.world().uphold(invariants::job_record_step(&before, &now));
         }
         _ => process.world().violate(format_args!("{path} can't be read")),
     }

@@ -12,7 +12,7 @@ use std::{
 
 use fastrand::Rng;
 use mapreduce_coordination::memory::MemoryStore;
-use mapreduce_core::{AttemptId, Clock, Incarnation, JobId, TaskId};
+use mapreduce_core::{AttemptId, Clock, Incarnation, JobId, TaskId, invariants::Violation};
 use mapreduce_master::incarnation::Handle;
 use tokio::{sync::Notify, time::Instant};
 
@@ -178,6 +178,13 @@ impl World {
     pub fn violate(&self, what: impl Display) {
         self.note("!", format_args!("violation: {what}"));
         self.state().violations.push(what.to_string());
+    }
+
+    /// Notes a violation, if it is one.
+    pub(crate) fn uphold(&self, law: Result<(), Violation>) {
+        if let Err(violation) = law {
+            self.violate(violation);
+        }
     }
 
     /// Puts an event into the trace.
