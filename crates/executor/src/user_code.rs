@@ -47,7 +47,10 @@ pub trait UserCode {
         groups: &mut Merge,
         format: &FileFormat,
         write: &mut dyn FnMut(&[u8]) -> Result<(), TaskError>,
-    ) -> Result<(), TaskError>;
+    ) -> Result<(), TaskError> {
+        let _ = (groups, format, write);
+        Err(UserFailure::new(FailureKind::BadCode, "the job's code writes no files").into())
+    }
 }
 
 /// One key and its values, in the order of the input, or sorted if the job says so.

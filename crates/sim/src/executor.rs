@@ -32,7 +32,7 @@ use crate::{
     user_code::{Behaviour, Code, Current},
 };
 
-/// Buffers of one executor. Small, so that tasks spill.
+/// Buffers of one executor. The pairs of a task fit, so that nothing spills to the real disk.
 const MEMORY_BYTES: usize = 64 << 10;
 
 /// Starts the coroutines, which are bound to the thread of the simulation.
@@ -71,7 +71,7 @@ impl Launcher for SimLauncher {
     async fn launch(&self, _: &WorkerOptions, _: &[String]) -> Result<Box<dyn ExecutorProcess>, NotStarted> {
         self.worker.gate().await;
         let world = self.worker.world();
-        let name = format!("{}/{:04x}", self.worker.name(), world.draw(1 << 16));
+        let name = format!("{}/{:08x}", self.worker.name(), world.draw(1 << 32));
         let process = Process::start(world, self.worker.host(), name, (Some(self.worker.clone()), None));
         let (tell, told) = unbounded_channel();
         let (says, said) = unbounded_channel();

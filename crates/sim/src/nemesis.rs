@@ -117,7 +117,8 @@ fn strike(world: &World, blow: Blow) {
                 let cut = (process.host().to_owned(), service(world));
                 world.state().cuts.insert(cut.clone());
                 if cut.1 == Service::Coordination {
-                    expire(world, &process, cut.clone());
+                    let silent = cut.clone();
+                    expire_if(world, &process, move |world| world.state().cuts.contains(&silent));
                 }
                 later(world, 4000, move |world| _ = world.state().cuts.remove(&cut));
             }
@@ -170,10 +171,6 @@ fn stop(world: &World, process: &Process) {
     let is_silent = process.clone();
     expire_if(world, process, move |_| is_silent.is_stopped());
     later(world, 4000, move |_| stopped.iter().for_each(Process::go_on));
-}
-
-fn expire(world: &World, process: &Process, cut: (String, Service)) {
-    expire_if(world, process, move |world| world.state().cuts.contains(&cut));
 }
 
 /// Who is silent for its lease loses its session.

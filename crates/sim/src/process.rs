@@ -61,7 +61,7 @@ struct Inner {
 }
 
 impl Process {
-    /// A process of `host`; it dies with its parent, if it has one.
+    /// A process of `host`. A worker is the parent of its executors.
     pub(crate) fn start(
         world: &World,
         host: &str,

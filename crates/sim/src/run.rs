@@ -41,8 +41,6 @@ pub struct Verdict {
     pub n_attempts: usize,
     /// How long it took, in simulated milliseconds.
     pub took_ms: u64,
-    /// How many worlds this is the verdict on.
-    pub n_worlds: u64,
 }
 
 impl fmt::Display for Verdict {
@@ -117,7 +115,6 @@ fn within(run: impl Future<Output = Verdict>) -> Verdict {
             phases: Vec::new(),
             n_attempts: 0,
             took_ms: 0,
-            n_worlds: 1,
         },
     }
 }
@@ -199,6 +196,5 @@ fn verdict(world: &World, jobs: &[SimJob]) -> Verdict {
         phases,
         n_attempts: state.begun.len(),
         took_ms,
-        n_worlds: 1,
     }
 }

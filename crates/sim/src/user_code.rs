@@ -10,10 +10,8 @@ use std::{
     time::Duration,
 };
 
-use mapreduce_core::{AttemptId, FailureKind, FileFormat, JobId, TaskId};
-use mapreduce_executor::{
-    Group, Records, Resources, TaskError, UserCode, UserFailure, keys, map::MapSink, reduce::Merge,
-};
+use mapreduce_core::{AttemptId, FailureKind, JobId, TaskId};
+use mapreduce_executor::{Group, Records, Resources, TaskError, UserCode, UserFailure, keys, map::MapSink};
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
@@ -119,15 +117,6 @@ impl UserCode for Code {
         self.combine(group, out)?;
         out.extend_from_slice(format!("by {}", self.tag()).as_bytes());
         Ok(1)
-    }
-
-    fn write(
-        &mut self,
-        _: &mut Merge,
-        _: &FileFormat,
-        _: &mut dyn FnMut(&[u8]) -> Result<(), TaskError>,
-    ) -> Result<(), TaskError> {
-        Err(UserFailure::new(FailureKind::BadCode, "simulated jobs have no output files").into())
     }
 }
 

@@ -55,7 +55,7 @@ pub struct World(Arc<Inner>);
 
 struct Inner {
     started: Instant,
-    /// Without latencies and faults of calls: for kill points, whose numbers must not change.
+    /// Every call takes as long, and none fails: for kill points, whose numbers must not change.
     is_calm: bool,
     coordination: MemoryStore,
     coordination_changes: Notify,

@@ -1,7 +1,7 @@
 //! One incarnation of a worker without anything of the world around it: stores and clock, the ways to masters, and the
 //! processes it starts are handed in, by a process or by a simulation.
 
-use std::{future::Future, io, pin::Pin, sync::Arc};
+use std::{io, pin::Pin, sync::Arc};
 
 use async_trait::async_trait;
 use mapreduce_coordination::{Coordinator, records::Member};
@@ -15,7 +15,9 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_stream::Stream;
 use tonic::Status;
 
-use crate::{WorkerError, WorkerOptions, shell};
+use crate::WorkerOptions;
+
+pub use crate::shell::serve;
 
 /// How an incarnation ended.
 #[derive(Debug)]
@@ -95,9 +97,4 @@ impl NotStarted {
     pub(crate) fn program(why: String) -> NotStarted {
         NotStarted { what: FailureKind::BadCode, why }
     }
-}
-
-/// Registers, serves, and leaves no process behind. Told to go by `shutdown`, it lets running tasks end.
-pub async fn serve(means: Means, shutdown: Pin<&mut impl Future<Output = ()>>) -> Result<Ended, WorkerError> {
-    shell::serve(means, shutdown).await
 }

@@ -53,11 +53,8 @@ struct Shell {
     drained: bool,
 }
 
-/// See [`crate::incarnation::serve`].
-pub(crate) async fn serve(
-    means: Means,
-    shutdown: Pin<&mut impl Future<Output = ()>>,
-) -> Result<Ended, WorkerError> {
+/// Registers, serves, and leaves no process behind. Told to go by `shutdown`, it lets running tasks end.
+pub async fn serve(means: Means, shutdown: Pin<&mut impl Future<Output = ()>>) -> Result<Ended, WorkerError> {
     let Means { member, options, coordinator, store, clock, network, launcher } = means;
     let (inputs, received) = unbounded_channel();
     let worker = member.incarnation.clone();

@@ -8,6 +8,7 @@ import random
 import string
 import time
 import zlib
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ MAP_S, REDUCE_S = 0.03, 0.008
 """How long a map task takes, and a key: asleep, so that processes don't wait for one another."""
 
 
-class Job:
+class Job(ABC):
     """A job that any process may submit, and how to tell whether its result is right.
 
     Made without arguments by whichever process needs it. `place` is a directory for its files.
@@ -33,14 +34,16 @@ class Job:
     cluster_options: ClassVar[dict[str, Any]] = {}
 
     def prepare(self, place: Path) -> None:
-        """Makes the input, once, before anybody submits."""
+        """Makes the input, once, before anybody submits. Most jobs bring theirs along."""
+        return
 
+    @abstractmethod
     def submit(self, cluster: LocalCluster, place: Path) -> MapReduceFuture:
-        raise NotImplementedError
+        """Submits the job."""
 
+    @abstractmethod
     def check(self, result: list[Any], place: Path) -> None:
         """Insists on the result."""
-        raise NotImplementedError
 
 
 def strings() -> list[str]:

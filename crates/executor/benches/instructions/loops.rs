@@ -329,13 +329,4 @@ impl UserCode for Sum {
     fn reduce(&mut self, _: Group, _: &mut Vec<u8>) -> Result<u64, TaskError> {
         unreachable!("the loops reduce themselves")
     }
-
-    fn write(
-        &mut self,
-        _: &mut Merge,
-        _: &FileFormat,
-        _: &mut dyn FnMut(&[u8]) -> Result<(), TaskError>,
-    ) -> Result<(), TaskError> {
-        unreachable!("the loops write nothing")
-    }
 }

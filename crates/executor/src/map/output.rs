@@ -127,8 +127,6 @@ impl<'a, W: Append> Output<'a, W> {
 
 #[cfg(test)]
 mod tests {
-    use mapreduce_core::FileFormat;
-
     use super::*;
     use crate::{Records, Resources, map::MapSink, reduce::Merge, shuffle::Spilled};
 
@@ -158,15 +156,6 @@ mod tests {
 
         fn reduce(&mut self, _: Group, _: &mut Vec<u8>) -> Result<u64, TaskError> {
             unreachable!("nothing is reduced")
-        }
-
-        fn write(
-            &mut self,
-            _: &mut Merge,
-            _: &FileFormat,
-            _: &mut dyn FnMut(&[u8]) -> Result<(), TaskError>,
-        ) -> Result<(), TaskError> {
-            unreachable!("nothing is written")
         }
     }
 

@@ -28,12 +28,10 @@ pub enum Bug {
     /// The record shows the reduce phase before the manifest is durable.
     PhaseBeforeManifest,
     /// The list of live masters is read before the record, which may name a master that started in between.
-    /// So does `ownership::look`.
     MembersReadFirst,
     /// A master that gave up on an unknown outcome of its take does not notice that it owns the job.
-    /// So does `ownership::look_at`.
     TakenUnawares,
-    /// A launch that is given up leaves its slot offered, and the worker waits for an answer. So does `writer`.
+    /// A launch that is given up leaves its slot offered, and the worker waits for an answer.
     OfferForgotten,
     /// A former owner can still write history, which is then read as if it had happened before its successor's.
     /// So can `writer`, which does not look at the record before every object.
