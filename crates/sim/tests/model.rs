@@ -39,13 +39,11 @@ fn nothing_goes_wrong_without_faults_and_with_one() {
 }
 
 #[test]
-#[cfg_attr(debug_assertions, ignore = "half a million states: minutes without optimisation")]
 fn nothing_goes_wrong_when_the_session_of_an_owner_ends_and_it_does_not_know_it() {
     all_is_well(ZOMBIE_OWNER);
 }
 
 #[test]
-#[cfg_attr(debug_assertions, ignore = "minutes without optimisation")]
 fn nothing_goes_wrong_when_the_owner_dies_and_its_successor_is_impatient() {
     all_is_well(Faults { silences: 1, ..CRASH });
 }
@@ -68,8 +66,6 @@ fn every_mistake_breaks_a_property() {
             Bug::SealByListingData => (CUT, "I7"),
             Bug::PhaseBeforeManifest => (NO_FAULTS, judge::SEALED),
             Bug::MembersReadFirst => (CRASH, judge::OWNED),
-            // Deep: without optimisation the search takes minutes.
-            Bug::HistoryNotFenced if cfg!(debug_assertions) => continue,
             Bug::HistoryNotFenced => (ZOMBIE_OWNER, "I9"),
             // These break no rule: they leave something undone for ever, and have a test of their own.
             Bug::TakenUnawares | Bug::OfferForgotten => continue,
