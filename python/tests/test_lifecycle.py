@@ -223,7 +223,10 @@ def test_listening_on_loopback_only(cluster):
     inodes = set()
     for process in cluster.local_monitoring.state().masters + cluster.local_monitoring.state().workers:
         for descriptor in os.scandir(f"/proc/{process.pid}/fd"):
-            target = os.readlink(descriptor.path)
+            try:
+                target = os.readlink(descriptor.path)
+            except FileNotFoundError:
+                continue  # closed since it was listed
             if target.startswith("socket:["):
                 inodes.add(target.removeprefix("socket:[").removesuffix("]"))
     listening = []
