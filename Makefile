@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: build demo test lint sim kill-points mutants storm hosts waste bench bench-instructions clean
+.PHONY: build demo test lint sim kill-points mutants storm hosts power-cuts waste bench bench-instructions clean
 
 # What is passed on to a benchmark.
 ARGS ?=
@@ -55,6 +55,10 @@ storm: build
 # Networks that are cut in the middle of a job, between hosts that are network namespaces: needs root, ip and iptables.
 hosts: build
 	python -m pytest python/tests/hosts/partitions.py
+
+# Machines that lose their power, on a real file system: a part of `make test`, which skips it where it can't be had.
+power-cuts: build
+	python -m pytest python/tests/test_power_cuts.py
 
 # What deaths cost in time and work, beside jobs without any.
 waste: build

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,28 +29,41 @@ def job_directory(cluster: LocalCluster, job_id: str) -> Path:
     return cluster.directory / "storage" / "jobs" / job_id
 
 
+def objects(directory: Path, job_id: str) -> list[tuple[int, int, list[dict[str, Any]]]]:
+    """Each object of a job's history in a cluster's directory, by epoch and sequence, with what it tells."""
+    files = whole_files(directory / "storage" / "jobs" / job_id / "history")
+    named = sorted((*map(int, path.name.split("-")), path) for path in files)
+    return [(epoch, sequence, record(path, "history")["events"]) for epoch, sequence, path in named]
+
+
 def events(cluster: LocalCluster, job_id: str) -> list[dict[str, Any]]:
     """Everything that the job's owners wrote into its history, in order."""
-    files = whole_files(job_directory(cluster, job_id) / "history")
-    files.sort(key=lambda path: [int(number) for number in path.name.split("-")])
-    return [event for path in files for event in record(path, "history")["events"]]
+    return [event for _, _, told in objects(cluster.directory, job_id) for event in told]
 
 
 def check_history(cluster: LocalCluster, job_id: str) -> None:
-    """No attempt id is used twice; one attempt commits each task; no attempt is launched after that."""
+    """No attempt id is used twice; one attempt commits each task; no owner that knew of that launches an attempt."""
     # Read before the events: a master that was asleep may still note launches, which every worker refuses.
     attempts = cluster.local_monitoring.history(job_id)
     launched: set[tuple[str, str]] = set()
     committed: dict[str, str] = {}
-    for event in events(cluster, job_id):
-        if event["event"] == "launched":
-            attempt = (event["task"], event["attempt"])
-            assert attempt not in launched, f"{attempt} was launched twice"
-            assert event["task"] not in committed, f"{attempt} was launched after {committed[event['task']]}"
-            launched.add(attempt)
-        elif event["event"] == "ended" and event["end"] == "committed":
-            winner = committed.setdefault(event["task"], event["attempt"])
-            assert winner == event["attempt"], f"{event['task']} was committed by {winner} and {event['attempt']}"
+    noted: dict[str, list[tuple[int, int]]] = {}
+    read: dict[int, int] = {}
+    for epoch, sequence, told in objects(cluster.directory, job_id):
+        for event in told:
+            if event["event"] == "owned":
+                # Of an owner that slept, its successor may have read less than it wrote in the end.
+                read = {**dict(event.get("read", [])), epoch: sys.maxsize}
+            elif event["event"] == "launched":
+                attempt = (event["task"], event["attempt"])
+                assert attempt not in launched, f"{attempt} was launched twice"
+                known = [note for note in noted.get(event["task"], []) if note[1] <= read.get(note[0], -1)]
+                assert not known, f"{attempt} was launched after {committed[event['task']]}"
+                launched.add(attempt)
+            elif event["event"] == "ended" and event["end"] == "committed":
+                noted.setdefault(event["task"], []).append((epoch, sequence))
+                winner = committed.setdefault(event["task"], event["attempt"])
+                assert winner == event["attempt"], f"{event['task']} was committed by {winner} and {event['attempt']}"
 
     assert {(attempt.task, attempt.attempt) for attempt in attempts} <= launched
     winners = sorted((attempt.task, attempt.attempt) for attempt in attempts if attempt.outcome == "committed")

@@ -1,6 +1,9 @@
 //! The audit of a job: every attempt's launch and end, in the order in which its owners saw them. An owner
 //! writes a launch *before* it sends the assignment, so the audit misses none; objects are named
-//! `history/<epoch>-<sequence>`, which is a total order.
+//! `history/<epoch>-<sequence>`, so those of one owner are in order. A former owner that does not know yet that it is
+//! one may go on writing under its own epoch: what its successors knew is what they say that they had read.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +33,9 @@ pub enum HistoryEvent {
     Owned {
         /// The new owner.
         owner: Incarnation,
+        /// The last object of each earlier epoch that it had read before it read the markers.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        read: Vec<(Epoch, u64)>,
         /// In milliseconds since 1970.
         at_ms: u64,
     },
@@ -77,6 +83,14 @@ pub struct History {
     pub sequence: u64,
     /// In order.
     pub events: Vec<HistoryEvent>,
+}
+
+impl History {
+    /// What an owner has read that read these, in their order: the last object of each epoch.
+    pub fn last_of_each_epoch<'a>(history: impl IntoIterator<Item = &'a History>) -> Vec<(Epoch, u64)> {
+        let each = history.into_iter().map(|object| (object.epoch, object.sequence));
+        each.collect::<BTreeMap<_, _>>().into_iter().collect()
+    }
 }
 
 impl Persisted for History {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{AttemptEnd, AttemptId, HistoryEvent, JobRecord, TaskId};
+use crate::{AttemptEnd, AttemptId, Epoch, History, HistoryEvent, JobRecord, TaskId};
 
 /// A broken invariant, with what broke it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,29 +34,40 @@ pub fn job_record_step(old: &JobRecord, new: &JobRecord) -> Result<(), Violation
     Ok(())
 }
 
-/// I1, I5 and I9 over a whole history, in order: no attempt id twice, at most one commit a task, and no
-/// launch after the owner knew of the commit.
-pub fn history<'a>(events: impl IntoIterator<Item = &'a HistoryEvent>) -> Result<(), Violation> {
+/// I1, I5 and I9 over a whole history, by epoch and sequence: no attempt id twice, at most one commit a task, and no
+/// launch by an owner that knew of the commit, by itself or from what it had read.
+pub fn history<'a>(history: impl IntoIterator<Item = &'a History>) -> Result<(), Violation> {
     let mut launched: BTreeSet<(TaskId, AttemptId)> = BTreeSet::new();
-    let mut committed: BTreeMap<TaskId, AttemptId> = BTreeMap::new();
-    for event in events {
-        match event {
-            HistoryEvent::Launched { task, attempt, .. } => {
-                if let Some(winner) = committed.get(task) {
-                    let why = format!("{task} attempt {attempt} was launched after {winner} had committed");
-                    return violation("I9", why);
+    let mut committed: BTreeMap<TaskId, (AttemptId, Vec<(Epoch, u64)>)> = BTreeMap::new();
+    let mut read: BTreeMap<Epoch, u64> = BTreeMap::new();
+    for object in history {
+        let (epoch, sequence) = (object.epoch, object.sequence);
+        for event in &object.events {
+            match event {
+                HistoryEvent::Owned { read: by_owner, .. } => read = by_owner.iter().copied().collect(),
+                HistoryEvent::Launched { task, attempt, .. } => {
+                    let is_known =
+                        |(of, n): &(Epoch, u64)| *of == epoch || read.get(of).is_some_and(|last| n <= last);
+                    if let Some((winner, notes)) = committed.get(task)
+                        && notes.iter().any(is_known)
+                    {
+                        let why =
+                            format!("{task} attempt {attempt} was launched after {winner} had committed");
+                        return violation("I9", why);
+                    }
+                    if !launched.insert((*task, *attempt)) {
+                        return violation("I1", format!("{task} attempt {attempt} was launched twice"));
+                    }
                 }
-                if !launched.insert((*task, *attempt)) {
-                    return violation("I1", format!("{task} attempt {attempt} was launched twice"));
+                HistoryEvent::Ended { task, attempt, end: AttemptEnd::Committed, .. } => {
+                    let (winner, notes) = committed.entry(*task).or_insert((*attempt, Vec::new()));
+                    if winner != attempt {
+                        return violation("I5", format!("{task} was committed by {winner} and by {attempt}"));
+                    }
+                    notes.push((epoch, sequence));
                 }
+                HistoryEvent::Adopted { .. } | HistoryEvent::Ended { .. } => {}
             }
-            HistoryEvent::Ended { task, attempt, end: AttemptEnd::Committed, .. } => {
-                let winner = *committed.entry(*task).or_insert(*attempt);
-                if winner != *attempt {
-                    return violation("I5", format!("{task} was committed by {winner} and by {attempt}"));
-                }
-            }
-            _ => {}
         }
     }
     Ok(())
@@ -132,7 +143,7 @@ pub fn result_step<R: PartialEq>(old: Option<&R>, new: Option<&R>) -> Result<(),
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Epoch, Incarnation, JobId, JobPhase, Role, Stage};
+    use crate::{Incarnation, JobId, JobPhase, Role, Stage};
 
     const TASK: TaskId = TaskId { stage: Stage::Map, index: 3 };
 
@@ -159,16 +170,39 @@ mod tests {
         }
     }
 
+    fn owned(read: Vec<(Epoch, u64)>) -> HistoryEvent {
+        HistoryEvent::Owned { owner: Incarnation::new(Role::Master, 2), read, at_ms: 0 }
+    }
+    fn by(epoch: u64, sequence: u64, events: &[HistoryEvent]) -> History {
+        History { epoch: Epoch(epoch), sequence, events: events.to_vec() }
+    }
+
     #[test]
     fn a_launch_after_a_commit_breaks_i9() {
-        assert_eq!(history(&[launch(1), launch(2), commit(2)]), Ok(()));
-        assert_eq!(history(&[launch(1), commit(1), launch(2)]).unwrap_err().invariant, "I9");
+        assert_eq!(history(&[by(1, 0, &[launch(1), launch(2), commit(2)])]), Ok(()));
+        let broken = [by(1, 0, &[launch(1), commit(1)]), by(1, 1, &[launch(2)])];
+        assert_eq!(history(&broken).unwrap_err().invariant, "I9");
+    }
+
+    #[test]
+    fn a_launch_after_a_commit_that_an_earlier_owner_knew_of_breaks_i9_if_it_could_be_read() {
+        let noted = [by(1, 0, &[launch(1)]), by(1, 1, &[commit(1)])];
+        let next = |last| by(2, 0, &[owned(vec![(Epoch(1), last)]), launch(2)]);
+        assert_eq!(history(noted.iter().chain([&next(0)])), Ok(()), "noted later by an owner that slept");
+        assert_eq!(history(noted.iter().chain([&next(1)])).unwrap_err().invariant, "I9");
     }
 
     #[test]
     fn an_attempt_id_used_twice_breaks_i1_and_two_commits_break_i5() {
-        assert_eq!(history(&[launch(1), launch(1)]).unwrap_err().invariant, "I1");
-        assert_eq!(history(&[launch(1), launch(2), commit(1), commit(2)]).unwrap_err().invariant, "I5");
+        assert_eq!(history(&[by(1, 0, &[launch(1), launch(1)])]).unwrap_err().invariant, "I1");
+        let broken = [by(1, 0, &[launch(1), launch(2), commit(1)]), by(2, 0, &[owned(vec![]), commit(2)])];
+        assert_eq!(history(&broken).unwrap_err().invariant, "I5");
+    }
+
+    #[test]
+    fn what_an_owner_has_read_ends_with_the_last_object_of_each_epoch() {
+        let read = History::last_of_each_epoch(&[by(1, 0, &[]), by(1, 1, &[]), by(3, 0, &[])]);
+        assert_eq!(read, [(Epoch(1), 1), (Epoch(3), 0)]);
     }
 
     #[test]

@@ -3,18 +3,20 @@
 
 use std::collections::BTreeSet;
 
-use mapreduce_core::{AttemptId, HistoryEvent, JobPhase, JobRecord, JobSpec, Plan, Stage, TaskId};
+use mapreduce_core::{
+    AttemptId, Epoch, History, HistoryEvent, JobPhase, JobRecord, JobSpec, Plan, Stage, TaskId,
+};
 use mapreduce_storage::{self as storage, StorageError, paths};
 
 use crate::{context::Context, scheduler::JobLoaded};
 
-/// Reads spec, plan, markers, failures and history. `is_new`: the job was submitted here just now, so there is
-/// nothing but the spec.
+/// Reads spec, plan, history, markers and failures; also answers what [`HistoryEvent::Owned`] says of the history.
+/// `is_new`: the job was submitted here just now, so there is nothing but the spec.
 pub(crate) async fn load(
     context: &Context,
     record: &JobRecord,
     is_new: bool,
-) -> Result<JobLoaded, StorageError> {
+) -> Result<(JobLoaded, Vec<(Epoch, u64)>), StorageError> {
     let (store, job) = (&context.store, record.job);
     let spec = required::<JobSpec>(context, paths::spec(job)).await?;
     let plan = Plan::new(&spec);
@@ -29,16 +31,17 @@ pub(crate) async fn load(
         open: Vec::new(),
     };
     if is_new {
-        return Ok(loaded);
+        return Ok((loaded, Vec::new()));
     }
+    // Before the markers: a commit that it tells of is then among them.
+    let history = storage::history(store, job).await?;
     let stage = if record.phase == JobPhase::Map { Stage::Map } else { Stage::Reduce };
     let markers = storage::markers(store, job, stage).await?;
     loaded.winners = markers.into_iter().map(|(task, marker)| (task, marker.attempt)).collect();
     loaded.failures = storage::failures(store, job).await?;
     loaded.failures.retain(|task, _| task.stage == stage);
-    let history = storage::history(store, job).await?;
     loaded.open = open_launches(history.iter().flat_map(|object| &object.events), stage);
-    Ok(loaded)
+    Ok((loaded, History::last_of_each_epoch(&history)))
 }
 
 /// The record at `path`, which has to be there.

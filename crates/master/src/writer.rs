@@ -77,7 +77,8 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) fn new(context: Context, record: JobRecord, version: Version, is_new: bool) -> Writer {
-        let owned = HistoryEvent::Owned { owner: context.me.clone(), at_ms: context.clock.unix_ms() };
+        let (owner, at_ms) = (context.me.clone(), context.clock.unix_ms());
+        let owned = HistoryEvent::Owned { owner, read: Vec::new(), at_ms };
         Writer {
             context,
             record,
@@ -162,7 +163,10 @@ impl Writer {
     async fn load(&mut self) -> Result<(), Stop> {
         let (context, record, is_new) = (self.context.clone(), self.record.clone(), self.is_new);
         let load = || recovery::load(&context, &record, is_new);
-        let loaded = persist("read the job's state", load).await?;
+        let (loaded, has_read) = persist("read the job's state", load).await?;
+        if let Some(HistoryEvent::Owned { read, .. }) = self.events.first_mut() {
+            *read = has_read;
+        }
         // A pure function of the spec, as a manifest is one of the markers: whoever writes it writes these bytes.
         self.begin_write(paths::plan(record.job), loaded.plan.clone());
         self.plan = Some(loaded.plan.clone());

@@ -32,6 +32,7 @@ TRIALS = {
         "mapreduce-executor",
     ],
     "tests of the stores": ["cargo", "test", "--quiet", "-p", "mapreduce-storage", "-p", "mapreduce-coordination"],
+    "power cuts": ["make", "build", "power-cuts"],
 }
 PATIENCE_S = 900
 

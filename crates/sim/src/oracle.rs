@@ -131,10 +131,10 @@ fn history(world: &World, job: &SimJob) {
         Ok(all) => all,
         Err(e) => return world.violate(format_args!("the history of {id} can't be read: {e}")),
     };
-    let events: Vec<_> = all.iter().flat_map(|history| &history.events).collect();
-    world.uphold(invariants::history(events.iter().copied()));
-    let launched: BTreeSet<_> = events
+    world.uphold(invariants::history(&all));
+    let launched: BTreeSet<_> = all
         .iter()
+        .flat_map(|history| &history.events)
         .filter_map(|event| match event {
             HistoryEvent::Launched { task, attempt, .. } => Some((*task, *attempt)),
             _ => None,

@@ -66,7 +66,7 @@ fn every_mistake_breaks_a_property() {
             Bug::SealByListingData => (CUT, "I7"),
             Bug::PhaseBeforeManifest => (NO_FAULTS, judge::SEALED),
             Bug::MembersReadFirst => (CRASH, judge::OWNED),
-            Bug::HistoryNotFenced => (ZOMBIE_OWNER, "I9"),
+            Bug::LateHistoryTakenForRead => (ZOMBIE_OWNER, "I9"),
             // These break no rule: they leave something undone for ever, and have a test of their own.
             Bug::TakenUnawares | Bug::OfferForgotten => continue,
         };

@@ -40,8 +40,16 @@ pub enum Created {
     Other(Bytes),
 }
 
-/// The record at `path`, if there is one.
+/// The record at `path`, if there is one. What can't be decoded is read once more: a damaged record can end a job,
+/// and a bit that was flipped on the way here is not in the store.
 pub async fn read<T: Persisted>(store: &Store, path: &Path) -> Result<Option<T>, StorageError> {
+    match read_once(store, path).await {
+        Err(StorageError::Damaged { .. }) => read_once(store, path).await,
+        done => done,
+    }
+}
+
+async fn read_once<T: Persisted>(store: &Store, path: &Path) -> Result<Option<T>, StorageError> {
     let Some(bytes) = read_bytes(store, path).await? else { return Ok(None) };
     T::decode(&bytes).map(Some).map_err(|error| StorageError::damaged(path, error))
 }

@@ -94,6 +94,18 @@ async fn a_file_that_reads_back_differently_is_an_error() {
     }
 }
 
+#[tokio::test]
+async fn a_record_that_is_damaged_on_the_way_is_read_again() {
+    let memory = open("memory:///").unwrap();
+    let written = marker(map(0), attempt(1, 1));
+    commit(&memory, JOB, &written).await.unwrap();
+    let once = Faulty::over(&memory, &[], &[Flipped]);
+    assert_eq!(read_marker(&once, JOB, map(0)).await.unwrap(), Some(written));
+    let twice = Faulty::over(&memory, &[], &[Flipped, Flipped]);
+    let error = read_marker(&twice, JOB, map(0)).await.unwrap_err();
+    assert!(matches!(error, StorageError::Damaged { .. }), "{error}");
+}
+
 /// A writer that is killed leaves the hidden file it was writing: it must not be seen, be in anybody's way, or
 /// outlive its job.
 #[tokio::test]

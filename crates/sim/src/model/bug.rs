@@ -33,9 +33,8 @@ pub enum Bug {
     TakenUnawares,
     /// A launch that is given up leaves its slot offered, and the worker waits for an answer.
     OfferForgotten,
-    /// A former owner can still write history, which is then read as if it had happened before its successor's.
-    /// So can `writer`, which does not look at the record before every object.
-    HistoryNotFenced,
+    /// What a former owner writes late into the history is read as if its successors had known it.
+    LateHistoryTakenForRead,
 }
 
 impl Bug {
@@ -56,6 +55,6 @@ impl Bug {
         Bug::MembersReadFirst,
         Bug::TakenUnawares,
         Bug::OfferForgotten,
-        Bug::HistoryNotFenced,
+        Bug::LateHistoryTakenForRead,
     ];
 }

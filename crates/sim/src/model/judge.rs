@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use mapreduce_core::{
-    AttemptEnd, AttemptId, HistoryEvent, Incarnation, JobPhase, Role, Stage, TaskId,
+    AttemptEnd, AttemptId, Epoch, History, HistoryEvent, Incarnation, JobPhase, Role, Stage, TaskId,
     invariants::{self, Violation},
 };
 
 use super::{
     Protocol,
     state::{
-        Audited, Executing, JobOutcome, N_MAPS, N_WORKERS, Slot, State, Store, Worker, task_id, tasks_of,
+        AuditLine, Audited, Executing, JobOutcome, N_MAPS, N_WORKERS, Slot, State, Store, Worker, task_id,
+        tasks_of,
     },
 };
 
@@ -110,17 +111,33 @@ fn markers_and_data(old: &Store, new: &Store) -> Result<(), Violation> {
 
 /// I1, I5 and I9.
 fn audit(store: &Store) -> Result<(), Violation> {
-    let worker = Incarnation::new(Role::Worker, 0);
-    let lines =
-        store.history.iter().enumerate().flat_map(|(task, lines)| lines.iter().map(move |l| (task, l)));
-    let events = lines.map(|(task, line)| {
-        let (task, attempt, at_ms) = (task_id(task), line.attempt, 0);
-        match line.what {
-            Audited::Launched => HistoryEvent::Launched { task, attempt, worker: worker.clone(), at_ms },
-            Audited::Committed => HistoryEvent::Ended { task, attempt, end: AttemptEnd::Committed, at_ms },
-        }
+    let lines: Vec<_> = store
+        .history
+        .iter()
+        .enumerate()
+        .flat_map(|(task, lines)| lines.iter().map(move |l| (task, l)))
+        .collect();
+    let last = lines.iter().map(|(_, line)| line.epoch.0).max().unwrap_or(0);
+    let objects = (1..=last).flat_map(|epoch| {
+        // The sequence of a line's object is the owner that has read the history last when the line comes.
+        let read = (1..epoch).map(|earlier| (Epoch(earlier), epoch - 1)).collect();
+        let owned = HistoryEvent::Owned { owner: Incarnation::new(Role::Master, epoch), read, at_ms: 0 };
+        let own = lines.iter().filter(move |(_, line)| line.epoch.0 == epoch);
+        let told = own.map(|(task, line)| (line.unread_by.map_or(0, |epoch| epoch.0), told(*task, line)));
+        let object = move |(sequence, event)| History { epoch: Epoch(epoch), sequence, events: vec![event] };
+        std::iter::once((0, owned)).chain(told).map(object)
     });
-    invariants::history(&events.collect::<Vec<_>>())
+    invariants::history(&objects.collect::<Vec<_>>())
+}
+
+fn told(task: usize, line: &AuditLine) -> HistoryEvent {
+    let (task, attempt, at_ms) = (task_id(task), line.attempt, 0);
+    match line.what {
+        Audited::Launched => {
+            HistoryEvent::Launched { task, attempt, worker: Incarnation::new(Role::Worker, 0), at_ms }
+        }
+        Audited::Committed => HistoryEvent::Ended { task, attempt, end: AttemptEnd::Committed, at_ms },
+    }
 }
 
 fn known_winners(s: &State) -> Result<(), Violation> {

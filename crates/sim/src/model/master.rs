@@ -7,8 +7,8 @@ use super::{
     Bug, Protocol,
     owner::{Launch, Owner, Step},
     state::{
-        Audited, JobOutcome, Late, MapManifest, N_MAPS, N_TASKS, N_WORKERS, Order, Record, Slot, State,
-        stage_of,
+        AuditLine, Audited, JobOutcome, Late, MapManifest, N_MAPS, N_TASKS, N_WORKERS, Order, Record, Slot,
+        State, stage_of,
     },
 };
 
@@ -246,29 +246,25 @@ impl Protocol {
 
     /// The record is read again first, and a former owner stops here.
     fn record_launch(&self, s: &mut State, m: usize) {
-        if !reread(s, m) || !self.write_history(s, m) {
+        if !reread(s, m) {
             return self.lose_job(s, m);
         }
+        self.write_history(s, m);
         if let Some(launch) = s.owner_mut(m).and_then(|owner| owner.launch.as_mut()) {
             launch.is_recorded = true;
         }
     }
 
-    /// Objects are named by epoch, so the order of the lines is that of epochs, whoever writes last. Whether this owner
-    /// may still write.
-    fn write_history(&self, s: &mut State, m: usize) -> bool {
-        let Some(owner) = s.masters[m].as_mut().and_then(|master| master.owner.as_mut()) else {
-            return false;
-        };
-        if Some(owner.record.epoch) < s.store.history_epoch && !self.has(Bug::HistoryNotFenced) {
-            return false;
-        }
+    /// Objects are named by epoch, so the order of the lines is that of epochs, whoever writes last.
+    fn write_history(&self, s: &mut State, m: usize) {
+        let Some(owner) = s.masters[m].as_mut().and_then(|master| master.owner.as_mut()) else { return };
         let events = std::mem::take(&mut owner.events);
+        let reader = s.store.history_reader;
+        let unread_by = if self.has(Bug::LateHistoryTakenForRead) { None } else { reader };
         for (lines, new) in s.store.history.iter_mut().zip(events) {
-            lines.extend(new);
+            lines.extend(new.into_iter().map(|line| AuditLine { unread_by, ..line }));
             lines.sort_by_key(|line| line.epoch);
         }
-        true
     }
 
     fn seal(&self, s: &mut State, m: usize, unknown: bool) {
@@ -312,9 +308,7 @@ impl Protocol {
     }
 
     fn give_up(&self, s: &mut State, m: usize) {
-        if !self.write_history(s, m) {
-            return self.lose_job(s, m);
-        }
+        self.write_history(s, m);
         s.store.create(Late::Result(JobOutcome::Failed));
         set_step(s, m, Step::Closing(JobPhase::Failed));
     }
@@ -322,9 +316,7 @@ impl Protocol {
     /// A result that is there already binds.
     fn decide(&self, s: &mut State, m: usize, unknown: bool) {
         let Some(winner) = s.owner(m).and_then(|owner| owner.winners[N_MAPS]) else { return };
-        if !self.write_history(s, m) {
-            return self.lose_job(s, m);
-        }
+        self.write_history(s, m);
         let wanted = Late::Result(JobOutcome::Succeeded(winner));
         if unknown {
             s.leave_open(wanted);
@@ -424,11 +416,11 @@ fn reread(s: &mut State, m: usize) -> bool {
 
 fn load(s: &mut State, m: usize) {
     let Some(record) = s.owner(m).map(|owner| owner.record) else { return };
-    s.store.history_epoch = s.store.history_epoch.max(Some(record.epoch));
+    s.store.history_reader = s.store.history_reader.max(Some(record.epoch));
     let stage = if record.phase == JobPhase::Map { Stage::Map } else { Stage::Reduce };
     let winners = std::array::from_fn(|task| s.winner(task).filter(|_| stage_of(task) == stage));
     let in_history = std::array::from_fn(|task| {
-        let knows = |line: &super::state::AuditLine| line.what == Audited::Committed;
+        let knows = |line: &AuditLine| line.what == Audited::Committed;
         s.store.history[task].iter().any(knows)
     });
     s.owner_mut(m).into_iter().for_each(|owner| owner.loaded(winners, in_history));

@@ -188,6 +188,7 @@ impl Owner {
     }
 
     fn note(&mut self, task: usize, what: Audited, attempt: AttemptId) {
-        self.events[task].push(AuditLine { epoch: self.record.epoch, what, attempt });
+        let epoch = self.record.epoch;
+        self.events[task].push(AuditLine { epoch, unread_by: None, what, attempt });
     }
 }

@@ -110,6 +110,8 @@ pub enum Audited {
 pub struct AuditLine {
     /// The owner that wrote it.
     pub epoch: Epoch,
+    /// The last owner that has read the history, and not this line.
+    pub unread_by: Option<Epoch>,
     /// What it saw.
     pub what: Audited,
     /// Of which attempt.
@@ -131,8 +133,8 @@ pub struct Store {
     pub result: Option<JobOutcome>,
     /// `history/…`, by task and in the order of epochs: how lines of different tasks interleave tells nothing.
     pub history: [Vec<AuditLine>; N_TASKS],
-    /// Owners of earlier epochs can't write history any more: this one has closed it before it read it.
-    pub history_epoch: Option<Epoch>,
+    /// The owner that has read it last.
+    pub history_reader: Option<Epoch>,
 }
 
 /// A write that its sender gave up waiting for. It may arrive at any later time, or never.
