@@ -111,6 +111,11 @@ def launched(directory: Path, job_id: str, tasks: set[str]) -> set[tuple[str, st
     return {(e["task"], e["attempt"]) for e in events if e["event"] == "launched" and e["task"] in tasks}
 
 
+def wait_for_commits(directory: Path, job_id: str, n_known: int) -> None:
+    """Of as many tasks it is known that they are committed."""
+    wait_until(lambda: len(known(directory, job_id)) >= n_known, f"{n_known} tasks are known to be committed")
+
+
 def main(place: Path, seed: int) -> None:
     """One job, whose machine loses its power three times."""
     draw = random.Random(seed)
@@ -122,7 +127,7 @@ def main(place: Path, seed: int) -> None:
     for n_known in sorted(draw.sample(range(N_TASKS + 4), N_CUTS)):
         with subprocess.Popen([*command, *job], stdout=subprocess.PIPE, text=True) as client:
             job = [client.stdout.readline().strip()]
-            wait_until(lambda n=n_known: len(known(directory, *job)) >= n, f"{n_known} tasks are known to be committed")
+            wait_for_commits(directory, *job, n_known)
             stop_everything()
             tasks = known(directory, *job)
             moments.append((tasks, launched(directory, *job, tasks)))
