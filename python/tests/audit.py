@@ -32,8 +32,12 @@ def job_directory(cluster: LocalCluster, job_id: str) -> Path:
 def objects(directory: Path, job_id: str) -> list[tuple[int, int, list[dict[str, Any]]]]:
     """Each object of a job's history in a cluster's directory, by epoch and sequence, with what it tells."""
     files = whole_files(directory / "storage" / "jobs" / job_id / "history")
-    named = sorted((*map(int, path.name.split("-")), path) for path in files)
-    return [(epoch, sequence, record(path, "history")["events"]) for epoch, sequence, path in named]
+    files.sort(key=lambda path: path.name)  # the numbers in it are padded
+    told = []
+    for path in files:
+        epoch, sequence = map(int, path.name.split("-"))
+        told.append((epoch, sequence, record(path, "history")["events"]))
+    return told
 
 
 def events(cluster: LocalCluster, job_id: str) -> list[dict[str, Any]]:
