@@ -15,7 +15,9 @@ from pathlib import Path
 import tomllib
 
 ROOT = Path(__file__).resolve().parents[3]
-SIMULATION = ["cargo", "run", "--quiet", "--package", "mapreduce-sim", "--"]
+# Not optimised: it is built once more for every mistake.
+CARGO = ["cargo", "--config", "profile.dev.package.mapreduce-sim.opt-level=0"]
+SIMULATION = [*CARGO, "run", "--quiet", "--package", "mapreduce-sim", "--"]
 """What is tried, in this order, until something notices."""
 TRIALS = {
     "kill points": [*SIMULATION, "kill-points"],
@@ -65,7 +67,7 @@ def notice(copy: Path, mutant: dict[str, str]) -> tuple[str, str]:
         sys.exit(f"{mutant['name']}: {mutant['file']} does not hold what is to be replaced once")
     path.write_text(right.replace(mutant["old"], mutant["new"]))
     try:
-        built = run(copy, ["cargo", "build", "--quiet", "--package", "mapreduce-sim"])
+        built = run(copy, [*CARGO, "build", "--quiet", "--package", "mapreduce-sim"])
         if built is None or built.returncode != 0:
             sys.exit(f"{mutant['name']} does not compile:\n{built.stderr if built else 'it takes too long'}")
         for name, command in TRIALS.items():

@@ -15,6 +15,9 @@ use crate::{
     run::{self, Verdict},
 };
 
+/// As many worlds may fail before no more are run.
+const FAILED_MAX: usize = 20;
+
 /// What became of many worlds.
 #[derive(Debug, Default)]
 pub struct Summary {
@@ -96,7 +99,7 @@ fn add_killed(outcome: &mut Outcome, kills: &[Kill]) -> Vec<bool> {
     verdict.points
 }
 
-/// Runs the worlds 0 to `n`.
+/// Runs the worlds 0 to `n`, or until so many have failed that the next ones tell nothing new.
 pub fn run(n: u64, world: impl Fn(u64) -> Outcome + Sync) -> Summary {
     let (began, next, summary) = (Instant::now(), AtomicU64::new(0), Mutex::new(Summary::default()));
     let work = || {
@@ -110,6 +113,9 @@ pub fn run(n: u64, world: impl Fn(u64) -> Outcome + Sync) -> Summary {
             summary.n_worlds += outcome.n_worlds;
             summary.n_attempts += outcome.n_attempts;
             summary.failed.extend(outcome.failed);
+            if summary.failed.len() >= FAILED_MAX {
+                return next.store(n, Ordering::Relaxed);
+            }
         }
     };
     scope(|scope| {
