@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// As many worlds may fail before no more are run.
-const FAILED_MAX: usize = 20;
+const FAILED_MAX: usize = 4;
 
 /// What became of many worlds.
 #[derive(Debug, Default)]
