@@ -27,13 +27,28 @@ pub trait Persisted: Serialize + DeserializeOwned {
 
     /// Reads framed bytes; trusts nothing in them.
     fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let end = bytes.iter().position(|&b| b == b'\n').ok_or(DecodeError::NoHeader)?;
+        let start = &bytes[..bytes.len().min(HEADER_BYTES_MAX)];
+        let end = start.iter().position(|&b| b == b'\n').ok_or(DecodeError::NoHeader)?;
         let line = std::str::from_utf8(&bytes[..=end]).map_err(|_| DecodeError::NoHeader)?;
         let body = &bytes[end + 1..];
         if line != header(Self::KIND, Self::VERSION, body) {
             return Err(explain_header(line, Self::KIND, Self::VERSION));
         }
-        serde_json::from_slice(body).map_err(|e| DecodeError::Body { kind: Self::KIND, why: e.to_string() })
+        serde_json::from_slice(body)
+            .map_err(|e| DecodeError::Body { kind: Self::KIND, why: shortened(&e.to_string()) })
+    }
+}
+
+/// No header line is longer. A file that begins with a longer one is not ours, and no error should quote it.
+const HEADER_BYTES_MAX: usize = 200;
+/// The parser quotes what it finds, however long that is.
+const WHY_CHARS_MAX: usize = 500;
+
+/// The beginning of `why`, as far as people read.
+fn shortened(why: &str) -> String {
+    match why.char_indices().nth(WHY_CHARS_MAX) {
+        Some((end, _)) => format!("{}...", &why[..end]),
+        None => why.to_owned(),
     }
 }
 
@@ -137,6 +152,17 @@ mod tests {
         fn garbage_is_an_error_and_never_a_panic(bytes: Vec<u8>) {
             prop_assert!(Note::decode(&bytes).is_err());
         }
+    }
+
+    #[test]
+    fn an_error_quotes_no_more_than_people_read() {
+        let long = "x".repeat(100_000);
+        let foreign = Note::decode(format!("mapreduce {long}\n{{}}").as_bytes());
+        assert_eq!(foreign, Err(DecodeError::NoHeader));
+        let body = format!("{{\"text\":1,\"{long}\":2}}");
+        let body = format!("{}{body}", header("note", 3, body.as_bytes()));
+        assert!(Note::decode(body.as_bytes()).unwrap_err().to_string().len() < 1000);
+        assert_eq!(shortened(&"é".repeat(600)), format!("{}...", "é".repeat(500)));
     }
 
     #[test]

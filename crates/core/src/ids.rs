@@ -13,8 +13,11 @@ pub struct ParseIdError {
     expected: &'static str,
 }
 
+/// Enough of a text that is no id to know it again.
+const TEXT_CHARS_MAX: usize = 100;
+
 pub(crate) fn bad(text: &str, expected: &'static str) -> ParseIdError {
-    ParseIdError { text: text.to_owned(), expected }
+    ParseIdError { text: text.chars().take(TEXT_CHARS_MAX).collect(), expected }
 }
 
 /// Digits only and no leading zero or sign, so that one id has one text.
@@ -109,9 +112,10 @@ impl FromStr for Incarnation {
 pub struct Epoch(pub u64);
 
 impl Epoch {
-    /// The epoch of the next owner.
+    /// The epoch of the next owner. None follows the last, which is none that a job comes to: a record that has it is
+    /// refused its next owner (I2).
     pub fn next(self) -> Epoch {
-        Epoch(self.0 + 1)
+        Epoch(self.0.saturating_add(1))
     }
 }
 

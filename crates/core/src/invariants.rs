@@ -25,7 +25,8 @@ pub fn job_record_step(old: &JobRecord, new: &JobRecord) -> Result<(), Violation
         return violation("I10", format!("{} was {} and changed again", old.job, old.phase.name()));
     }
     let owner_changed = new.owner != old.owner && new.owner.is_some();
-    if new.epoch < old.epoch || (owner_changed && new.epoch != old.epoch.next()) {
+    let follows = new.epoch > old.epoch && new.epoch == old.epoch.next();
+    if new.epoch < old.epoch || (owner_changed && !follows) {
         return violation("I2", format!("{} went from epoch {} to {}", old.job, old.epoch, new.epoch));
     }
     if !owner_changed && new.epoch != old.epoch {

@@ -22,5 +22,5 @@ pub use files::{Compression, FileFormat, FileRange, InputFile, InvalidText};
 pub use history::{AttemptEnd, History, HistoryEvent};
 pub use ids::{AttemptId, Epoch, Incarnation, JobId, Role, Stage, TaskId};
 pub use job::{JobPhase, JobRecord, JobResult, Progress};
-pub use plan::{Plan, Split};
+pub use plan::{MAP_TASKS_MAX, Plan, REDUCE_TASKS_MAX, Split};
 pub use spec::{CodeRef, Commands, InputDescription, JobSpec, OutputDescription, Partitioning, Settings};

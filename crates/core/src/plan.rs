@@ -7,6 +7,10 @@ use crate::{JobSpec, Partitioning, Persisted, Stage, TaskId};
 
 /// Most partitions that are chosen unasked.
 const PARTITIONS_MAX: u32 = 32;
+/// Most map tasks of a job. Masters and executors keep a little of each in memory.
+pub const MAP_TASKS_MAX: u32 = 1_000_000;
+/// Most reduce tasks of a job, which are as many partitions in every map task's output.
+pub const REDUCE_TASKS_MAX: u32 = 100_000;
 /// Map tasks a reduce partition, unasked: small jobs should not pay for reducers they don't need.
 const SPLITS_PER_PARTITION: u32 = 4;
 

@@ -8,6 +8,9 @@ use prost::Message;
 /// Longest frame: a failure carries a traceback and a pickled exception.
 pub const FRAME_BYTES_MAX: usize = 64 << 20;
 
+/// Room for a message before any of it has come.
+const BODY_BYTES_FIRST: usize = 64 << 10;
+
 /// The next message; none when the other side has closed the socket between two frames.
 pub fn read_frame<M: Message + Default>(socket: &mut impl Read) -> io::Result<Option<M>> {
     let mut length = [0; 4];
@@ -28,8 +31,11 @@ pub fn read_frame<M: Message + Default>(socket: &mut impl Read) -> io::Result<Op
             format!("a frame of {length} bytes is too long"),
         ));
     }
-    let mut body = vec![0; length];
-    socket.read_exact(&mut body)?;
+    // As much as comes, and not as much as was announced.
+    let mut body = Vec::with_capacity(length.min(BODY_BYTES_FIRST));
+    if socket.take(length as u64).read_to_end(&mut body)? < length {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
     M::decode(body.as_slice()).map(Some).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 

@@ -50,13 +50,18 @@ const ESCAPE: u8 = 0xff;
 const EXPONENT_ZERO: u8 = 0x80;
 /// Largest exponent of one byte.
 const EXPONENT_SHORT_MAX: u64 = 100;
-/// Numbers of more bits are refused when read: no key is half a gigabyte long.
-const BITS_MAX: u64 = 1 << 32;
+/// Whole numbers of more bits can't be keys: their bytes may be few, and what is made of them takes a megabyte.
+const BITS_MAX: u64 = 1 << 23;
 
 /// NaN is not equal to itself, so it can't be a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("NaN is not equal to itself, so it can't be a key")]
 pub struct NotANumber;
+
+/// A whole number that is too large for a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("whole numbers of more than {BITS_MAX} bits can't be keys: use bytes, or a string")]
+pub struct TooManyBits;
 
 /// Bytes that are not a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -160,12 +165,16 @@ pub fn put_float(out: &mut Vec<u8>, value: f64) -> Result<(), NotANumber> {
     Ok(())
 }
 
-/// Appends an integer of any size, given by its magnitude, most significant byte first.
-pub fn put_big(out: &mut Vec<u8>, negative: bool, magnitude: &[u8]) {
+/// Appends an integer, given by its magnitude, most significant byte first.
+pub fn put_big(out: &mut Vec<u8>, negative: bool, magnitude: &[u8]) -> Result<(), TooManyBits> {
     let start = magnitude.iter().position(|&b| b != 0).unwrap_or(magnitude.len());
-    let Some((&first, rest)) = magnitude[start..].split_first() else { return out.push(tag::ZERO) };
+    let Some((&first, rest)) = magnitude[start..].split_first() else {
+        out.push(tag::ZERO);
+        return Ok(());
+    };
     let below_leading = 7 - first.leading_zeros();
-    let exponent = i64::from(below_leading) + 8 * rest.len() as i64;
+    let exponent = u64::from(below_leading) + 8 * rest.len() as u64;
+    let exponent = i64::try_from(exponent).ok().filter(|_| exponent < BITS_MAX).ok_or(TooManyBits)?;
     put_finite(out, negative, exponent, |out| {
         let begin = out.len();
         let mut bits = u32::from(first) & ((1 << below_leading) - 1);
@@ -186,6 +195,7 @@ pub fn put_big(out: &mut Vec<u8>, negative: bool, magnitude: &[u8]) {
         let last = out.len() - 1;
         out[last] &= !1;
     });
+    Ok(())
 }
 
 fn put_finite(out: &mut Vec<u8>, negative: bool, exponent: i64, put_mantissa: impl FnOnce(&mut Vec<u8>)) {
@@ -329,8 +339,12 @@ impl<'a> Pieces<'a> {
             return Err(self.bad());
         }
         let mut beyond = 0u64;
-        for _ in 0..n {
-            beyond = beyond << 8 | u64::from(self.byte()? ^ complement ^ flip);
+        for i in 0..n {
+            let byte = self.byte()? ^ complement ^ flip;
+            if i == 0 && byte == 0 && n > 1 {
+                return Err(self.bad());
+            }
+            beyond = beyond << 8 | u64::from(byte);
         }
         let beyond = i64::try_from(beyond).map_err(|_| self.bad())?;
         let above = beyond.checked_add(EXPONENT_SHORT_MAX as i64 + 1).ok_or(self.bad())?;
@@ -352,7 +366,11 @@ impl<'a> Pieces<'a> {
                 groups.push(byte >> 1);
             }
             if byte & 1 == 0 {
-                break;
+                // Else one number would have several keys.
+                match byte >> 1 {
+                    0 if n_bits > 7 => return Err(self.bad()),
+                    _ => break,
+                }
             }
         }
         if !groups.is_empty() {
@@ -364,10 +382,11 @@ impl<'a> Pieces<'a> {
         if below_point > 0 {
             return self.fraction(negative, mantissa, -below_point);
         }
-        let magnitude = if exponent < 63 { mantissa << -below_point } else { u128::MAX };
-        match i64::try_from(magnitude) {
-            Ok(value) => Ok(Number::Int(if negative { -value } else { value })),
-            Err(_) => self.big(negative, exponent, small, &[]),
+        // Those of 64 bits are looked at as well: the smallest of 63 bits and a sign is one of them.
+        let whole = (exponent < 64).then(|| (mantissa << -below_point).cast_signed());
+        match whole.and_then(|whole| i64::try_from(if negative { -whole } else { whole }).ok()) {
+            Some(value) => Ok(Number::Int(value)),
+            None => self.big(negative, exponent, small, &[]),
         }
     }
 
@@ -422,7 +441,7 @@ mod tests {
     }
     fn big(negative: bool, magnitude: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
-        put_big(&mut out, negative, magnitude);
+        put_big(&mut out, negative, magnitude).unwrap();
         out
     }
     fn read(bytes: &[u8]) -> Result<Number, BadKey> {
@@ -505,6 +524,34 @@ mod tests {
                 while !pieces.is_empty() && pieces.next_piece().is_ok() {}
             }
         }
+    }
+
+    #[test]
+    fn the_ends_of_63_bits_and_a_sign_are_no_big_numbers() {
+        for end in [i64::MIN, i64::MAX] {
+            assert_eq!(read(&int(end)), Ok(Number::Int(end)));
+        }
+        assert!(matches!(read(&float(-2f64.powi(64))), Ok(Number::Big { negative: true, .. })));
+    }
+
+    #[test]
+    fn a_number_that_takes_a_megabyte_is_a_key_and_a_larger_one_is_not() {
+        let mut largest = vec![0; BITS_MAX as usize / 8];
+        largest[0] = 0x80;
+        let key = big(false, &largest);
+        assert_eq!(read(&key), Ok(Number::Big { negative: false, magnitude: largest.clone() }));
+        largest.insert(0, 1);
+        assert_eq!(put_big(&mut Vec::new(), false, &largest), Err(TooManyBits));
+        // 2^(2^32 - 1), which is half a gigabyte.
+        assert!(read(&[0x13, 0xe8, 0xff, 0xff, 0xff, 0x9a, 0]).is_err());
+    }
+
+    #[test]
+    fn a_number_has_one_key() {
+        let one = int(1);
+        assert_eq!(one, [0x13, 0x80, 0]);
+        assert!(read(&[0x13, 0x80, 1, 0]).is_err());
+        assert!(read(&[0x13, 0xe6, 0, 0, 0]).is_err());
     }
 
     #[test]

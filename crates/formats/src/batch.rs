@@ -60,7 +60,8 @@ impl Batch {
     /// Records that a client uploaded: `bytes`, and the start and end of each; the first is record `first` of
     /// the input, and that is how positions count.
     pub fn of_uploaded(url: Arc<str>, first: u64, (bytes, records): (Vec<u8>, Vec<(u32, u32)>)) -> Self {
-        let places = Places::Each((first..).take(records.len()).collect());
+        // Wherever the counting begins: that comes from a specification.
+        let places = Places::Each((0..records.len() as u64).map(|i| first.saturating_add(i)).collect());
         Batch::new(url, bytes, records, places)
     }
 

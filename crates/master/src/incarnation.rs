@@ -13,7 +13,7 @@ use crate::{
     shell,
 };
 
-pub use crate::shell::Ended;
+pub use crate::{server::to_event, shell::Ended};
 
 /// What an incarnation lives on.
 pub struct Means {

@@ -153,6 +153,20 @@ async fn a_submission_may_be_repeated_and_not_changed() {
 }
 
 #[tokio::test]
+async fn a_job_of_more_tasks_than_masters_can_keep_is_refused() {
+    let master = Master::start().await;
+    let (mut jobs, admin) = (master.jobs(), user("admin"));
+    let result = |n_partitions| InputDescription::Result { of: JobId(1), n_partitions };
+    let splits = JobSpec { inputs: vec![result(u32::MAX), result(u32::MAX)], ..spec(JobId(2), "admin") };
+    let settings = Settings { n_partitions: Some(u32::MAX), ..Settings::default() };
+    let partitions = JobSpec { settings, ..spec(JobId(2), "admin") };
+    for spec in [splits, partitions] {
+        assert_eq!(code(jobs.submit(by(&admin, submission(&spec))).await), Code::InvalidArgument);
+    }
+    master.stop().await;
+}
+
+#[tokio::test]
 async fn a_job_is_watched_to_its_end_and_cleared_only_then() {
     let master = Master::start().await;
     let mut jobs = master.jobs();

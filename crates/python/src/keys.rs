@@ -122,8 +122,8 @@ fn encode_int(int: &Bound<'_, PyInt>, out: &mut Vec<u8>) -> PyResult<()> {
     }
     let n_bytes = int.call_method0("bit_length")?.extract::<usize>()?.div_ceil(8);
     let magnitude = int.call_method0("__abs__")?.call_method1("to_bytes", (n_bytes, "big"))?;
-    keys::put_big(out, int.lt(0)?, magnitude.cast::<PyBytes>()?.as_bytes());
-    Ok(())
+    let put = keys::put_big(out, int.lt(0)?, magnitude.cast::<PyBytes>()?.as_bytes());
+    put.map_err(|error| KeyEncodingError::new_err(error.to_string()))
 }
 
 fn encode_float(float: &Bound<'_, PyFloat>, out: &mut Vec<u8>) -> PyResult<Origin> {

@@ -9,6 +9,8 @@
 //! than raw ones, else they are the raw ones.
 
 const MAGIC: [u8; 4] = *b"MRB1";
+/// LZ4 makes no more of a byte.
+const LZ4_RATIO_MAX: usize = 255;
 /// Length of a block's header.
 pub const HEADER_BYTES: usize = 16;
 /// Most bytes that one block may hold.
@@ -67,7 +69,7 @@ pub fn encode_block(raw: &[u8], out: &mut Vec<u8>) -> Result<(), BlockTooLong> {
 }
 
 /// Reads the block that `bytes` begin with: its raw bytes, and how many of `bytes` it took. Nothing is
-/// allocated before the checksum has vouched for the lengths.
+/// allocated before the checksum has vouched for the lengths, and no more than so few bytes can unpack to.
 pub fn decode_block(bytes: &[u8]) -> Result<(Vec<u8>, usize), BlockError> {
     let (header, rest) = bytes
         .split_first_chunk::<HEADER_BYTES>()
@@ -79,7 +81,7 @@ pub fn decode_block(bytes: &[u8]) -> Result<(Vec<u8>, usize), BlockError> {
     let raw_length = u32::from_le_bytes([r0, r1, r2, r3]);
     let stored_length = u32::from_le_bytes([s0, s1, s2, s3]);
     let (raw, stored) = (raw_length as usize, stored_length as usize);
-    if raw > BLOCK_BYTES_MAX || stored > raw {
+    if raw > BLOCK_BYTES_MAX || stored > raw || raw / LZ4_RATIO_MAX > stored {
         return Err(BlockError::Damaged);
     }
     let expected = HEADER_BYTES + stored;
@@ -154,6 +156,12 @@ mod tests {
     }
 
     #[test]
+    fn what_shrinks_most_is_read_as_well() {
+        let zeros = vec![0; 8 << 20];
+        assert_eq!(decode_block(&encoded(&zeros)).unwrap().0, zeros);
+    }
+
+    #[test]
     fn text_shrinks_and_noise_does_not_grow() {
         assert!(encoded(&[b'a'; 10_000]).len() < 200);
         let noise: Vec<u8> =
@@ -172,6 +180,7 @@ mod tests {
     fn declared_lengths_are_not_believed() {
         assert_eq!(decode_block(&forged(u32::MAX, b"xy")), Err(BlockError::Damaged));
         assert_eq!(decode_block(&forged(1, b"xy")), Err(BlockError::Damaged));
+        assert_eq!(decode_block(&forged(64 << 20, b"xy")), Err(BlockError::Damaged));
         let compressed = lz4_flex::block::compress(&[b'a'; 1000]);
         assert!(decode_block(&forged(1000, &compressed)).is_ok());
         assert_eq!(decode_block(&forged(999, &compressed)), Err(BlockError::Damaged));

@@ -20,6 +20,8 @@ const SPLIT_BYTES: usize = 512 << 10;
 const OBJECT_BYTES: usize = 8 << 20;
 /// Raw bytes of one block. Longer splits, and longer records, take several.
 const BLOCK_BYTES: usize = 1 << 20;
+/// No split is longer, before compression: places in it are 32 bits wide.
+const SPLIT_RAW_BYTES_MAX: usize = u32::MAX as usize;
 /// Splits that an input of known length is cut into, if it is small.
 const SPLITS: u64 = 48;
 /// Of an input of unknown length, a split holds this part of the records before it.
@@ -181,25 +183,24 @@ pub async fn read_split(
         }
         None => object::read_range(store, &path, split.offset..end).await?,
     };
-    let raw = decode_blocks(&stored).map_err(|error| damaged(error.to_string()))?;
-    if u32::try_from(raw.len()).is_err() {
-        return Err(damaged(format!(
-            "{} bytes are too many for one split: give a smaller split_records",
-            raw.len()
-        )));
-    }
-    let records = SplitRecords { raw };
+    let records = SplitRecords { raw: decode_blocks(&stored, SPLIT_RAW_BYTES_MAX).map_err(damaged)? };
     match count_records(&records.raw) {
         Some(found) if found == split.records => Ok(records),
         found => Err(damaged(format!("it has {found:?} records instead of {}", split.records))),
     }
 }
 
-fn decode_blocks(mut stored: &[u8]) -> Result<Vec<u8>, block::BlockError> {
+/// The raw bytes of all blocks, or what is wrong with them.
+fn decode_blocks(mut stored: &[u8], most: usize) -> Result<Vec<u8>, String> {
     let mut raw = Vec::new();
     while !stored.is_empty() {
-        let (part, consumed) = block::decode_block(stored)?;
+        let (part, consumed) = block::decode_block(stored).map_err(|error| error.to_string())?;
         stored = &stored[consumed..];
+        if raw.len() + part.len() > most {
+            return Err(format!(
+                "more than {most} bytes are too many for one split: give a smaller split_records"
+            ));
+        }
         if raw.is_empty() {
             raw = part;
         } else {
@@ -338,7 +339,7 @@ mod tests {
                 prop_assert_eq!(split.first_record, found.len() as u64);
                 let object = &objects.iter().find(|object| object.name == split.object).unwrap().bytes;
                 let stored = &object[split.offset as usize..(split.offset + split.length) as usize];
-                let raw = decode_blocks(stored).unwrap();
+                let raw = decode_blocks(stored, SPLIT_RAW_BYTES_MAX).unwrap();
                 prop_assert_eq!(count_records(&raw), Some(split.records));
                 found.extend(SplitRecords { raw }.iter().map(<[u8]>::to_vec));
             }
@@ -363,12 +364,24 @@ mod tests {
     }
 
     #[test]
+    fn a_split_that_is_too_long_is_refused_before_all_of_it_is_unpacked() {
+        let (objects, _) = pack(SplitSize::Unknown, [vec![0; 3 * BLOCK_BYTES].as_slice()]);
+        let refused = decode_blocks(&objects[0].bytes, 2 * BLOCK_BYTES).unwrap_err();
+        assert!(refused.contains("too many for one split"), "{refused}");
+    }
+
+    #[test]
     fn a_record_longer_than_a_block_takes_several() {
         let record = vec![b'x'; 3 * BLOCK_BYTES + 5];
         let (objects, splits) = pack(SplitSize::Unknown, [b"a".as_slice(), &record, b"b"]);
         assert_eq!(sizes(&splits), [1, 1, 1]);
         let split = &splits[1];
         let stored = &objects[0].bytes[split.offset as usize..(split.offset + split.length) as usize];
-        assert_eq!(SplitRecords { raw: decode_blocks(stored).unwrap() }.iter().collect::<Vec<_>>(), [record]);
+        assert_eq!(
+            SplitRecords { raw: decode_blocks(stored, SPLIT_RAW_BYTES_MAX).unwrap() }
+                .iter()
+                .collect::<Vec<_>>(),
+            [record]
+        );
     }
 }

@@ -17,7 +17,7 @@ use tonic::Status;
 
 use crate::WorkerOptions;
 
-pub use crate::shell::serve;
+pub use crate::{link::to_event, shell::serve};
 
 /// How an incarnation ended.
 #[derive(Debug)]

@@ -116,7 +116,8 @@ async fn attend(
     Ok(())
 }
 
-fn to_event(master: &Incarnation, message: MasterMessage) -> Result<Option<Event>, Status> {
+/// What a master's message means to the agent; none: nothing.
+pub fn to_event(master: &Incarnation, message: MasterMessage) -> Result<Option<Event>, Status> {
     let master = master.clone();
     let Some(message) = message.message else { return Ok(None) };
     Ok(Some(match message {

@@ -1,7 +1,7 @@
 //! `/counters/job`: the last job id given.
 
 use bytes::Bytes;
-use mapreduce_core::{JobId, Persisted};
+use mapreduce_core::{DecodeError, JobId, Persisted};
 use serde::{Deserialize, Serialize};
 
 use super::{RecordError, read};
@@ -32,8 +32,13 @@ pub async fn next_job_id(c: &dyn Coordinator) -> Result<JobId, RecordError> {
                 c.create(PATH, first, Lifetime::Durable).await.map(|_| 1)
             }
             Some((Counter { last }, version)) => {
-                let next = Bytes::from(Counter { last: last + 1 }.encode());
-                c.set(PATH, next, version).await.map(|_| last + 1)
+                let next = last.checked_add(1).ok_or_else(|| {
+                    let why = format!("no job id follows {last}");
+                    let why = DecodeError::Body { kind: Counter::KIND, why };
+                    RecordError::Unreadable { path: PATH.to_owned(), why }
+                })?;
+                let counter = Bytes::from(Counter { last: next }.encode());
+                c.set(PATH, counter, version).await.map(|_| next)
             }
         };
         match outcome {

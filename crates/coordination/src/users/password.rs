@@ -11,6 +11,10 @@ use super::UserError;
 
 static SLOTS: Semaphore = Semaphore::const_new(2);
 
+/// What a hash may ask for at most: 48 MiB, 10 passes, 4 lanes. It names its own parameters, and a damaged one would
+/// take all the memory there is, or never end.
+const MOST: (u32, u32, u32) = (48 << 10, 10, 4);
+
 /// The password's hash with a fresh salt, in the PHC string format. `name` is for the error.
 pub(super) async fn hash(name: &str, password: &str) -> Result<String, UserError> {
     let password = password.to_owned();
@@ -28,6 +32,10 @@ pub(super) async fn verify(name: &str, password: &str, hash: &str) -> Result<(),
     // The parameters are the hash's own, so hashes outlive a change of ours.
     let verified = slowly(move || {
         let hash = PasswordHash::new(&hash).map_err(password_hash::Error::from)?;
+        let params = Params::try_from(&hash)?;
+        if params.m_cost() > MOST.0 || params.t_cost() > MOST.1 || params.p_cost() > MOST.2 {
+            return Err(password_hash::Error::ParamsInvalid);
+        }
         Argon2::default().verify_password(password.as_bytes(), &hash)
     });
     verified.await.map_err(|why| match why {

@@ -88,8 +88,9 @@ mod tests {
             Just(vec![tag::NONE]),
             any::<i64>().prop_map(move |n| made(&|out| put_number(out, n < 0, n.unsigned_abs(), 0))),
             any::<f64>().prop_map(move |n| made(&|out| put_float(out, n).unwrap())),
-            (any::<bool>(), prop::collection::vec(any::<u8>(), 0..30))
-                .prop_map(move |(negative, magnitude)| made(&|out| put_big(out, negative, &magnitude))),
+            (any::<bool>(), prop::collection::vec(any::<u8>(), 0..30)).prop_map(
+                move |(negative, magnitude)| made(&|out| put_big(out, negative, &magnitude).unwrap())
+            ),
             (any::<bool>(), prop::collection::vec(prop_oneof![Just(0), Just(0xff), any::<u8>()], 0..9))
                 .prop_map(move |(is_text, bytes)| {
                     made(&|out| put_bytes(out, if is_text { tag::TEXT } else { tag::BYTES }, &bytes))

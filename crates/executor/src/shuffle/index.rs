@@ -1,5 +1,6 @@
 //! Index and footer: where every partition is.
 
+use mapreduce_core::REDUCE_TASKS_MAX;
 use mapreduce_storage::block::{BLOCK_BYTES_MAX, decode_block, encode_block};
 
 use super::FormatError;
@@ -27,7 +28,7 @@ pub(super) fn put_index(file: &mut Vec<u8>, places: &[Place]) {
     }
     let start = file.len();
     debug_assert!(raw.len() <= BLOCK_BYTES_MAX, "three million partitions");
-    #[expect(clippy::expect_used, reason = "20 bytes a partition; a plan has at most some thousands")]
+    #[expect(clippy::expect_used, reason = "20 bytes a partition; a plan has at most REDUCE_TASKS_MAX")]
     encode_block(&raw, file).expect("the index fits");
     let length = (file.len() - start) as u32;
     file.extend_from_slice(&footer(length, VERSION));
@@ -60,7 +61,9 @@ pub(super) fn tail_length(footer_bytes: &[u8]) -> Result<u64, FormatError> {
 pub(super) fn parse_index(index: &[u8], length: u64) -> Result<Vec<Place>, FormatError> {
     let (raw, consumed) = decode_block(index).map_err(|_| FormatError::Index)?;
     let (mut rest, mut offset, mut places) = (raw.as_slice(), 0u64, Vec::new());
-    let n = varint::take(&mut rest).ok_or(FormatError::Index)?;
+    // Nothing shrinks like an index of empty partitions: a few kilobytes can name millions.
+    let n =
+        varint::take(&mut rest).filter(|n| *n <= u64::from(REDUCE_TASKS_MAX)).ok_or(FormatError::Index)?;
     for _ in 0..n {
         let length = varint::take(&mut rest).ok_or(FormatError::Index)?;
         let n_entries = varint::take(&mut rest).ok_or(FormatError::Index)?;

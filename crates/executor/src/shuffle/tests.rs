@@ -287,3 +287,15 @@ fn keys_that_descend_are_noticed() {
     let error = disk.read(&disk.put(file.finish().unwrap().into())).unwrap_err().to_string();
     assert!(error.contains("descend"), "{error}");
 }
+
+#[test]
+fn an_index_of_more_partitions_than_a_job_can_have_is_damaged() {
+    use mapreduce_core::REDUCE_TASKS_MAX;
+    let empty = index::Place { offset: 0, length: 0, n_entries: 0 };
+    for (n, is_ours) in [(REDUCE_TASKS_MAX as usize, true), (REDUCE_TASKS_MAX as usize + 1, false)] {
+        let mut file = Vec::new();
+        index::put_index(&mut file, &vec![empty; n]);
+        let parsed = index::parse_index(&file[..file.len() - index::FOOTER_BYTES], 0);
+        assert_eq!(parsed.is_ok(), is_ours);
+    }
+}

@@ -30,7 +30,8 @@ impl FixedReader {
             Compression::None => range.offset.saturating_add(range.length),
             _ => u64::MAX,
         };
-        let position = range.offset.next_multiple_of(u64::from(record_bytes));
+        // If there is no such number, no record begins there.
+        let position = range.offset.checked_next_multiple_of(u64::from(record_bytes)).unwrap_or(u64::MAX);
         Ok(FixedReader { input: Input::open(file, position)?, record_bytes, position, end })
     }
 

@@ -6,7 +6,10 @@ use mapreduce_coordination::{
     CoordinationError, Version,
     records::{self, RecordError},
 };
-use mapreduce_core::{Epoch, InputDescription, JobId, JobPhase, JobRecord, JobSpec, Persisted};
+use mapreduce_core::{
+    Epoch, InputDescription, JobId, JobPhase, JobRecord, JobSpec, MAP_TASKS_MAX, Persisted, Plan,
+    REDUCE_TASKS_MAX,
+};
 use mapreduce_rpc::{
     control::{
         CancelRequest, ClearReply, ClearRequest, JobUpdate, LoginReply, LoginRequest, ReserveReply,
@@ -152,7 +155,7 @@ fn sources(spec: &JobSpec) -> impl Iterator<Item = JobId> {
 /// What no job can have.
 fn check(spec: &JobSpec, caller: &Caller) -> Result<(), Status> {
     let settings = &spec.settings;
-    let n_splits = spec.n_splits();
+    let Plan { n_splits, n_partitions } = Plan::new(spec);
     let wrong = if spec.user != caller.name {
         Some(format!("the spec names {:?} as its user, the caller is {:?}", spec.user, caller.name))
     } else if settings.requested_n_workers == Some(0) {
@@ -161,8 +164,10 @@ fn check(spec: &JobSpec, caller: &Caller) -> Result<(), Status> {
         Some("n_partitions must be at least 1".to_owned())
     } else if settings.max_attempts == 0 {
         Some("max_attempts must be at least 1".to_owned())
-    } else if u32::try_from(n_splits).is_err() {
-        Some(format!("{n_splits} splits are more than a job can have: make them larger"))
+    } else if n_splits > MAP_TASKS_MAX {
+        Some(format!("a job has at most {MAP_TASKS_MAX} splits, not {}: make them larger", spec.n_splits()))
+    } else if n_partitions > REDUCE_TASKS_MAX {
+        Some(format!("a job has at most {REDUCE_TASKS_MAX} partitions, not {n_partitions}: ask for fewer"))
     } else {
         None
     };

@@ -3,6 +3,8 @@
 mod jobs;
 mod workers;
 
+pub use workers::to_event;
+
 use std::{future::Future, sync::Arc};
 
 use mapreduce_coordination::{

@@ -89,7 +89,8 @@ async fn listen(
     context.tell(Input::Detached { worker, stream });
 }
 
-fn to_event(worker: &Incarnation, message: Message) -> Result<Event, Status> {
+/// What a worker's message means to the scheduler.
+pub fn to_event(worker: &Incarnation, message: Message) -> Result<Event, Status> {
     let worker = worker.clone();
     Ok(match message {
         Message::Hello(_) => return Err(Status::invalid_argument("a second Hello")),
