@@ -22,6 +22,7 @@ from mapreduce import Auth, LocalCluster
 N_CUTS = 3
 CLIENT = """if True:
     import sys, mapreduce
+    sys.path.insert(0, sys.argv.pop())
     from slow_jobs import DATA, map_func, reduce_func
     cluster = mapreduce.LocalCluster(mapreduce.Auth("admin", "admin"), directory=sys.argv[1], n_workers=3, n_masters=2)
     future = cluster.attach(sys.argv[2]) if sys.argv[2:] else cluster.mapreduce(
@@ -125,8 +126,9 @@ def main(place: Path, seed: int) -> None:
     job: list[str] = []
     moments: list[tuple[set[str], set[tuple[str, str]]]] = []
     for n_known in sorted(draw.sample(range(N_TASKS + 4), N_CUTS)):
-        with subprocess.Popen([*command, *job], stdout=subprocess.PIPE, text=True) as client:
+        with subprocess.Popen([*command, *job, Path(__file__).parent], stdout=subprocess.PIPE, text=True) as client:
             job = [client.stdout.readline().strip()]
+            assert job[0], "the client is there"
             wait_for_commits(directory, *job, n_known)
             stop_everything()
             tasks = known(directory, *job)
