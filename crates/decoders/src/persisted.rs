@@ -56,7 +56,7 @@ pub fn run(data: &[u8]) {
         }
         4 => {
             if let Some(history) = decoded::<History>(choice, bytes) {
-                let _ = invariants::history(&history.events);
+                let _ = invariants::history([&history]);
                 let history = vec![history.clone(), history];
                 show(view::Facts { plan: Some(PLAN), history, ..view::Facts::default() });
             }
