@@ -24,7 +24,7 @@ pub(crate) async fn live(
     let system = |what: String| move |source| MasterError::System { what, source };
     let random = getrandom::u64().map_err(|e| system("no randomness".into())(io::Error::other(e)))?;
     let me = Incarnation::new(Role::Master, random);
-    let users = mapreduce_coordination::open(&options.users, None).await?;
+    let users = mapreduce_coordination::open(&options.users, None)?;
     let registry = UserRegistry::open(users.clone()).await?;
     if !options.listen.ip().is_loopback() && registry.default_password_stands().await? {
         return Err(MasterError::DefaultPassword { address: options.listen });
@@ -34,7 +34,7 @@ pub(crate) async fn live(
     let address = listener.local_addr().map_err(system("the listener has no address".into()))?;
 
     let session = SessionOptions { incarnation: me.clone(), lease: options.lease, watch_others: true };
-    let coordinator = mapreduce_coordination::open(&options.coordination, Some(session)).await?;
+    let coordinator = mapreduce_coordination::open(&options.coordination, Some(session))?;
     let clock = Arc::new(SystemClock::default());
     let master = Master::new(Means {
         me: me.clone(),

@@ -21,7 +21,7 @@ pub(crate) async fn live(
     let random = getrandom::u64().map_err(|e| system("randomness")(io::Error::other(e)))?;
     let worker = Incarnation::new(Role::Worker, random);
     let session = SessionOptions { incarnation: worker.clone(), lease: options.lease, watch_others: false };
-    let coordinator = mapreduce_coordination::open(&options.coordination, Some(session)).await?;
+    let coordinator = mapreduce_coordination::open(&options.coordination, Some(session))?;
     let no_scratch = system("the directory for scratch files can't be made");
     std::fs::create_dir_all(&options.scratch).map_err(no_scratch)?;
     let clock = Arc::new(SystemClock::default());
