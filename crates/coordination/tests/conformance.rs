@@ -324,7 +324,8 @@ async fn ephemeral_entries_go_when_the_session_is_closed(b: &dyn Backend) {
 }
 
 async fn ephemeral_entries_go_when_the_process_dies(b: &dyn Backend) {
-    let (own, watching, other) = (b.open(Some(worker(1))).await, b.open(Some(worker(2))).await, b.open(None).await);
+    let (own, watching, other) =
+        (b.open(Some(worker(1))).await, b.open(Some(worker(2))).await, b.open(None).await);
     own.create("/workers/1", "here".into(), Lifetime::Session).await.unwrap();
     watching.create("/workers/2", "here".into(), Lifetime::Session).await.unwrap();
     b.kill(&worker(1), own);

@@ -20,10 +20,7 @@ async fn refusal(url: &str) -> String {
 async fn a_bad_url_is_named_together_with_what_is_accepted() {
     for url in ["", "/tmp/x", "zookeeper://a", "sqlite:/tmp/x", "sqlite://relative/path", "sqlite://"] {
         let text = refusal(url).await;
-        assert!(
-            text.contains(&format!("at {url} ")) && text.contains(ACCEPTED),
-            "{text}"
-        );
+        assert!(text.contains(&format!("at {url} ")) && text.contains(ACCEPTED), "{text}");
     }
 }
 

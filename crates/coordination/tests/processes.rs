@@ -33,7 +33,9 @@ fn url(directory: &Path) -> String {
 
 async fn master(directory: &Path) -> Arc<dyn Coordinator> {
     let incarnation = Incarnation::new(Role::Master, 1);
-    open(&url(directory), Some(SessionOptions { incarnation, lease: LEASE, watch_others: true })).await.unwrap()
+    open(&url(directory), Some(SessionOptions { incarnation, lease: LEASE, watch_others: true }))
+        .await
+        .unwrap()
 }
 
 /// What the other process does: opens a session, registers, says "ready", and obeys its standard input. It
@@ -45,8 +47,7 @@ fn other_process() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let incarnation = Incarnation::new(Role::Worker, number);
     let session = SessionOptions { incarnation, lease: LEASE, watch_others: false };
-    let c = runtime.block_on(open(&url, Some(session)))
-        .unwrap_or_else(|e| panic!("{number}: {e}"));
+    let c = runtime.block_on(open(&url, Some(session))).unwrap_or_else(|e| panic!("{number}: {e}"));
     let write =
         |path: &str, lifetime| runtime.block_on(c.create(path, Bytes::new(), lifetime)).map(|_| "done");
     let path = format!("/workers/{number}");

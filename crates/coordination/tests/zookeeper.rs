@@ -67,7 +67,12 @@ async fn read(c: &C, path: &str) -> Entry {
 }
 
 /// Counts up in an entry of its own, until told to stop. Whatever the outcome of a write, what is read next must fit it.
-async fn count(c: C, path: String, acknowledged: watch::Sender<u64>, stop: watch::Receiver<bool>) -> (u64, u64) {
+async fn count(
+    c: C,
+    path: String,
+    acknowledged: watch::Sender<u64>,
+    stop: watch::Receiver<bool>,
+) -> (u64, u64) {
     let mut version = c.create(&path, "0".into(), Lifetime::Durable).await.unwrap();
     let (mut n, mut n_ambiguous) = (0u64, 0);
     while !*stop.borrow() {
@@ -92,7 +97,11 @@ async fn count(c: C, path: String, acknowledged: watch::Sender<u64>, stop: watch
 
 /// Several counters, from several sessions, while `disturb` does its worst. Nothing acknowledged is lost, and no
 /// session.
-async fn count_through(servers: &Servers, url: &str, disturb: impl AsyncFnOnce(&mut watch::Receiver<u64>)) -> u64 {
+async fn count_through(
+    servers: &Servers,
+    url: &str,
+    disturb: impl AsyncFnOnce(&mut watch::Receiver<u64>),
+) -> u64 {
     let (acknowledged, mut progress) = watch::channel(0);
     let (stop, stopped) = watch::channel(false);
     let mut counters = JoinSet::new();
@@ -238,7 +247,9 @@ async fn without_a_quorum_it_says_so_and_of_whom() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unreachable_server_is_named_with_the_time_that_was_waited() {
     let text = refusal("zookeeper://127.0.0.1:1,localhost:2/x").await;
-    for part in ["127.0.0.1:1,localhost:2/x", "within 1", " s: 127.0.0.1:1 can't be reached (", "localhost:2 can't"] {
+    for part in
+        ["127.0.0.1:1,localhost:2/x", "within 1", " s: 127.0.0.1:1 can't be reached (", "localhost:2 can't"]
+    {
         assert!(text.contains(part), "{text}");
     }
 }
@@ -296,9 +307,10 @@ async fn intrude(servers: &Servers, root: &str) {
 #[test]
 fn other_process() {
     let Ok(url) = std::env::var(URL) else { return };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let c = runtime.block_on(open(&url, session(Duration::from_secs(1)))).unwrap();
-    let write = |path: &str, lifetime| runtime.block_on(c.create(path, Bytes::new(), lifetime)).map(|_| "done");
+    let write =
+        |path: &str, lifetime| runtime.block_on(c.create(path, Bytes::new(), lifetime)).map(|_| "done");
     write("/workers/other", Lifetime::Session).unwrap();
     println!("\nready");
     for order in std::io::stdin().lines() {

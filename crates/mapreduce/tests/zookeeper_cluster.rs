@@ -94,7 +94,13 @@ fn main() {
         processes.start(role, &urls, &key, directory.path());
     }
     let n_tasks = env::var(N_TASKS).map_or(100, |n| n.parse().unwrap());
-    let scene = Scene { job, runtime: Runtime::new().unwrap(), urls, n_tasks, directory: directory.path().to_owned() };
+    let scene = Scene {
+        job,
+        runtime: Runtime::new().unwrap(),
+        urls,
+        n_tasks,
+        directory: directory.path().to_owned(),
+    };
     scene.until("all are registered", |seen| seen.masters.len() == 2 && seen.workers.len() == 2);
     scene.a_job_costs_few_transactions(&servers);
     scene.a_job_survives_its_owner(&mut processes);
@@ -149,7 +155,9 @@ impl Scene {
             let running = scope.spawn(|| self.job.run(&session, self.input(), None).unwrap());
             let mut owner = None;
             self.until("a quarter is done, and somebody owns the rest", |seen| {
-                let Some(job) = seen.jobs.iter().find(|job| !job.record.phase.is_terminal()) else { return false };
+                let Some(job) = seen.jobs.iter().find(|job| !job.record.phase.is_terminal()) else {
+                    return false;
+                };
                 owner = job.looked_after_by.clone();
                 owner.is_some() && job.progress.map_done as usize > self.n_tasks / 4
             });
@@ -162,7 +170,10 @@ impl Scene {
         let tasks: BTreeSet<_> = attempts.iter().map(|attempt| attempt.task).collect();
         assert_eq!(committed.count(), tasks.len(), "each task is committed once");
         let again = attempts.len() - tasks.len();
-        assert!(again <= 2, "{again} attempts too many: nothing finished runs again, and two ran at the kill");
+        assert!(
+            again <= 2,
+            "{again} attempts too many: nothing finished runs again, and two ran at the kill"
+        );
     }
 
     fn snapshot(&self) -> Snapshot {

@@ -30,9 +30,11 @@ impl Access {
         match &place.auth {
             Some(file) => Ok(Access { login: Some(read_login(file)?) }),
             None if place.is_loopback() => Ok(Access { login: None }),
-            None => Err("everybody who can reach the servers could change what is kept there: write user:password \
+            None => Err(
+                "everybody who can reach the servers could change what is kept there: write user:password \
                          into a file and end the URL with ?auth=/path/to/it"
-                .to_owned()),
+                    .to_owned(),
+            ),
         }
     }
 

@@ -95,7 +95,8 @@ impl Session {
                     return Err(Failure::Answer(exists));
                 }
                 Err(MultiWriteError::OperationFailed { source: Error::NoNode, .. }) => {
-                    let make = async |client: &Client| make_directory(&self.servers, client, &node.directory).await;
+                    let make =
+                        async |client: &Client| make_directory(&self.servers, client, &node.directory).await;
                     self.call(make).await??;
                 }
                 Err(error) => return Err(error.into()),
@@ -103,7 +104,13 @@ impl Session {
         }
     }
 
-    pub async fn set(&self, path: &str, node: &Node, value: &Bytes, expected: Version) -> Result<Version, Failure> {
+    pub async fn set(
+        &self,
+        path: &str,
+        node: &Node,
+        value: &Bytes,
+        expected: Version,
+    ) -> Result<Version, Failure> {
         check_length(path, value)?;
         let set = |transaction: &mut MultiWriter<'_>, version| {
             transaction.add_set_data(&node.path, value, Some(version))
@@ -140,7 +147,10 @@ impl Session {
             });
             match written.await? {
                 Ok(results) => return Ok(results),
-                Err(MultiWriteError::OperationFailed { index, source: Error::BadVersion | Error::NoNode }) => {
+                Err(MultiWriteError::OperationFailed {
+                    index,
+                    source: Error::BadVersion | Error::NoNode,
+                }) => {
                     if index == ENTRY {
                         return Err(conflict());
                     }

@@ -96,7 +96,9 @@ async fn open_root(servers: &Servers, client: &Client) -> Result<(), String> {
              and password in {}",
             auth.as_deref().unwrap_or("".as_ref()).display()
         )),
-        Err(RootError::Servers(Error::NoAuth)) => Err(format!("{root} can't be used {with}: the servers don't allow it")),
+        Err(RootError::Servers(Error::NoAuth)) => {
+            Err(format!("{root} can't be used {with}: the servers don't allow it"))
+        }
         Err(RootError::Servers(error)) => Err(format!("{root} can't be opened: {error}")),
     }
 }

@@ -102,10 +102,14 @@ impl Session {
     /// Watches, and carries the session on; returns when it is over.
     pub async fn keep(self: Arc<Self>) {
         loop {
-            let Some(session) = self.client.borrow().as_ref().map(|client| client.session().clone()) else { return };
+            let Some(session) = self.client.borrow().as_ref().map(|client| client.session().clone()) else {
+                return;
+            };
             self.watch_all().await;
             let Some(client) = self.again(&session).await else {
                 self.lost.send_replace(true);
+                // Calls that wait for it to be carried on hear of it by this.
+                self.client.send_replace(None);
                 self.changed();
                 return;
             };
@@ -163,7 +167,11 @@ impl Session {
         let mut state = client.state_watcher();
         // The library closes the session when nobody holds the client any more.
         drop(client);
-        let closed = async { while !state.state().is_terminated() { state.changed().await; } };
+        let closed = async {
+            while !state.state().is_terminated() {
+                state.changed().await;
+            }
+        };
         if timeout(PATIENCE, closed).await.is_err() {
             tracing::warn!("{} can't be reached: the servers will end the session", self.servers.url);
         }

@@ -57,7 +57,9 @@ fn server(text: &str) -> Result<String, String> {
 fn checked_root(root: &str) -> Result<String, String> {
     let is_bad = |name: &str| matches!(name, "" | "." | "..") || name.chars().any(char::is_control);
     match root.strip_prefix('/') {
-        None | Some("") => Err("it names no path below which everything is kept, such as /mapreduce".to_owned()),
+        None | Some("") => {
+            Err("it names no path below which everything is kept, such as /mapreduce".to_owned())
+        }
         Some(names) if names.split('/').any(is_bad) => Err(format!("{root:?} is no path of ZooKeeper's")),
         Some(_) => Ok(root.to_owned()),
     }

@@ -42,7 +42,8 @@ pub(super) async fn spawn(
         return Ok(());
     }
     let mut keeper = connect(directory).await?;
-    let coordinator = mapreduce_coordination::open(&urls.coordination, None).await.map_err(ClientError::from)?;
+    let coordinator =
+        mapreduce_coordination::open(&urls.coordination, None).await.map_err(ClientError::from)?;
     let mut starting: HashMap<u32, Option<PathBuf>> =
         match ask(&mut keeper, &Request::Spawn { masters, workers }).await? {
             Reply::Spawned(spawned) => spawned.into_iter().map(|s| (s.pid, s.log)).collect(),
