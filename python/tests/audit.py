@@ -25,13 +25,14 @@ def record(path: Path, kind: str) -> dict[str, Any]:
     return content
 
 
-def job_directory(cluster: LocalCluster, job_id: str) -> Path:
-    return cluster.directory / "storage" / "jobs" / job_id
+def job_directory(directory: Path, job_id: str) -> Path:
+    """Where a cluster in `directory` keeps the job."""
+    return directory / "storage" / "jobs" / job_id
 
 
 def objects(directory: Path, job_id: str) -> list[tuple[int, int, list[dict[str, Any]]]]:
     """Each object of a job's history in a cluster's directory, by epoch and sequence, with what it tells."""
-    files = whole_files(directory / "storage" / "jobs" / job_id / "history")
+    files = whole_files(job_directory(directory, job_id) / "history")
     files.sort(key=lambda path: path.name)  # the numbers in it are padded
     told = []
     for path in files:
@@ -40,9 +41,9 @@ def objects(directory: Path, job_id: str) -> list[tuple[int, int, list[dict[str,
     return told
 
 
-def events(cluster: LocalCluster, job_id: str) -> list[dict[str, Any]]:
+def events(directory: Path, job_id: str) -> list[dict[str, Any]]:
     """Everything that the job's owners wrote into its history, in order."""
-    return [event for _, _, told in objects(cluster.directory, job_id) for event in told]
+    return [event for _, _, told in objects(directory, job_id) for event in told]
 
 
 def check_history(cluster: LocalCluster, job_id: str) -> None:
@@ -80,7 +81,7 @@ def check_history(cluster: LocalCluster, job_id: str) -> None:
 
 def check_manifests(cluster: LocalCluster, job_id: str, winners: dict[str, str]) -> None:
     """The manifests name the attempts that committed, and so do the markers; no other data is read."""
-    directory = job_directory(cluster, job_id)
+    directory = job_directory(cluster.directory, job_id)
     for stage in ("map", "reduce"):
         entries = record(directory / "manifest" / stage, "manifest")["entries"]
         named = {f"{stage}/{n}": entry["attempt"] for n, entry in enumerate(entries)}
@@ -94,7 +95,7 @@ def check_storage(cluster: LocalCluster, job_id: str) -> None:
     """Data of attempts is the winners', or of attempts that nobody saw end by themselves: those delete theirs."""
     outcomes = {(a.task, a.attempt): a.outcome for a in cluster.local_monitoring.history(job_id)}
     for stage in ("map", "reduce"):
-        for path in whole_files(job_directory(cluster, job_id) / "attempts" / stage):
+        for path in whole_files(job_directory(cluster.directory, job_id) / "attempts" / stage):
             number, _dot, attempt = path.name.partition(".")
             outcome = outcomes[f"{stage}/{number}", attempt]
             assert outcome not in ("superseded", "failed"), f"{path} stays of an attempt that {outcome}"

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from audit import check_history, objects
+from audit import check_history, events
 from helpers import reference, wait_until
 from slow_jobs import DATA, N_TASKS, map_func, reduce_func
 
@@ -102,14 +102,14 @@ def threads(pid: int) -> set[str]:
 
 def known(directory: Path, job_id: str) -> set[str]:
     """The tasks of which an owner has noted that they are committed: so they were, durably, before."""
-    events = (event for _epoch, _sequence, told in objects(directory, job_id) for event in told)
-    return {event["task"] for event in events if event["event"] == "ended" and event["end"] == "committed"}
+    ended = (event for event in events(directory, job_id) if event["event"] == "ended")
+    return {event["task"] for event in ended if event["end"] == "committed"}
 
 
 def launched(directory: Path, job_id: str, tasks: set[str]) -> set[tuple[str, str]]:
     """The attempts at these tasks."""
-    events = (event for _epoch, _sequence, told in objects(directory, job_id) for event in told)
-    return {(e["task"], e["attempt"]) for e in events if e["event"] == "launched" and e["task"] in tasks}
+    all_launched = (event for event in events(directory, job_id) if event["event"] == "launched")
+    return {(event["task"], event["attempt"]) for event in all_launched if event["task"] in tasks}
 
 
 def wait_for_commits(directory: Path, job_id: str, n_known: int) -> None:

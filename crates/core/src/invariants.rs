@@ -41,34 +41,32 @@ pub fn history<'a>(history: impl IntoIterator<Item = &'a History>) -> Result<(),
     let mut launched: BTreeSet<(TaskId, AttemptId)> = BTreeSet::new();
     let mut committed: BTreeMap<TaskId, (AttemptId, Vec<(Epoch, u64)>)> = BTreeMap::new();
     let mut read: BTreeMap<Epoch, u64> = BTreeMap::new();
-    for object in history {
-        let (epoch, sequence) = (object.epoch, object.sequence);
-        for event in &object.events {
-            match event {
-                HistoryEvent::Owned { read: by_owner, .. } => read = by_owner.iter().copied().collect(),
-                HistoryEvent::Launched { task, attempt, .. } => {
-                    let is_known =
-                        |(of, n): &(Epoch, u64)| *of == epoch || read.get(of).is_some_and(|last| n <= last);
-                    if let Some((winner, notes)) = committed.get(task)
-                        && notes.iter().any(is_known)
-                    {
-                        let why =
-                            format!("{task} attempt {attempt} was launched after {winner} had committed");
-                        return violation("I9", why);
-                    }
-                    if !launched.insert((*task, *attempt)) {
-                        return violation("I1", format!("{task} attempt {attempt} was launched twice"));
-                    }
+    let placed =
+        |object: &'a History| object.events.iter().map(|event| (object.epoch, object.sequence, event));
+    for (epoch, sequence, event) in history.into_iter().flat_map(placed) {
+        match event {
+            HistoryEvent::Owned { read: by_owner, .. } => read = by_owner.iter().copied().collect(),
+            HistoryEvent::Launched { task, attempt, .. } => {
+                let is_known =
+                    |(of, n): &(Epoch, u64)| *of == epoch || read.get(of).is_some_and(|last| n <= last);
+                if let Some((winner, notes)) = committed.get(task)
+                    && notes.iter().any(is_known)
+                {
+                    let why = format!("{task} attempt {attempt} was launched after {winner} had committed");
+                    return violation("I9", why);
                 }
-                HistoryEvent::Ended { task, attempt, end: AttemptEnd::Committed, .. } => {
-                    let (winner, notes) = committed.entry(*task).or_insert((*attempt, Vec::new()));
-                    if winner != attempt {
-                        return violation("I5", format!("{task} was committed by {winner} and by {attempt}"));
-                    }
-                    notes.push((epoch, sequence));
+                if !launched.insert((*task, *attempt)) {
+                    return violation("I1", format!("{task} attempt {attempt} was launched twice"));
                 }
-                HistoryEvent::Adopted { .. } | HistoryEvent::Ended { .. } => {}
             }
+            HistoryEvent::Ended { task, attempt, end: AttemptEnd::Committed, .. } => {
+                let (winner, notes) = committed.entry(*task).or_insert((*attempt, Vec::new()));
+                if winner != attempt {
+                    return violation("I5", format!("{task} was committed by {winner} and by {attempt}"));
+                }
+                notes.push((epoch, sequence));
+            }
+            HistoryEvent::Adopted { .. } | HistoryEvent::Ended { .. } => {}
         }
     }
     Ok(())

@@ -18,7 +18,6 @@ ROOT = Path(__file__).resolve().parents[3]
 # Not optimised: it is built once more for every mistake.
 CARGO = ["cargo", "--config", "profile.dev.package.mapreduce-sim.opt-level=0"]
 SIMULATION = [*CARGO, "run", "--quiet", "--package", "mapreduce-sim", "--"]
-"""What is tried, in this order, until something notices."""
 TRIALS = {
     "kill points": [*SIMULATION, "kill-points"],
     "300 seeds": [*SIMULATION, "seeds", "300"],
@@ -34,8 +33,9 @@ TRIALS = {
         "mapreduce-executor",
     ],
     "tests of the stores": ["cargo", "test", "--quiet", "-p", "mapreduce-storage", "-p", "mapreduce-coordination"],
-    "power cuts": ["make", "build", "power-cuts"],
+    "power cuts": ["make", "power-cuts"],
 }
+"""What is tried, in this order, until something notices."""
 PATIENCE_S = 900
 
 

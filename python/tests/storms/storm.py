@@ -79,7 +79,7 @@ def storm(rng: random.Random, stage: Stage, report: Report, leftovers: Leftovers
     check_storage(stage.cluster, stage.job_id)
     for moment in moments:
         moment.check_none_ran_again(stage.cluster)
-    history = events(stage.cluster, stage.job_id)
+    history = events(stage.directory, stage.job_id)
     ends = [*(blow.at_ms for blow in report.blows[1:]), now_ms()]
     for blow, end in zip(report.blows, ends, strict=True):
         report.recoveries += recoveries(blow, history, end)
