@@ -174,7 +174,7 @@ def storage(directory, fill="fill"):
 
     with start(home, n_workers=2, n_masters=2) as cluster:
         future = cluster.mapreduce(range(12), map_func, reduce_func, max_attempts=1, split_records=3)
-        wait_until(lambda: outcomes(cluster, future) == ["running"] * 2, "tasks run")
+        wait_until(lambda: outcomes(cluster, future).count("running") >= 2, "tasks run")
         getattr(disk, fill)()
         gate.touch()
         trouble(future, str(home))
@@ -205,7 +205,7 @@ def coordination(directory):
 
     with start(home, n_workers=2, n_masters=2) as cluster:
         first = cluster.mapreduce(range(4), map_func, reduce_func, max_attempts=1, split_records=2)
-        wait_until(lambda: outcomes(cluster, first) == ["running"] * 2, "tasks run")
+        wait_until(lambda: outcomes(cluster, first).count("running") >= 2, "tasks run")
         disk.fill()
         cluster.kill(job_of(cluster, first.job_id).owner)
         disk.fill_again()
