@@ -194,7 +194,7 @@ impl Shell {
             }
             Action::Record { job, event } => self.write(job, Command::Record(event)),
             Action::Load { job } => self.write(job, Command::Load),
-            Action::ReadMarker { job, task } => self.write(job, Command::ReadMarker(task)),
+            Action::ReadMarker { job, task, lost } => self.write(job, Command::ReadMarker(task, lost)),
             Action::Seal { job, stage } => self.write(job, Command::Seal(stage)),
             Action::End { job, ending } => self.write(job, Command::End(ending)),
             Action::BePatient { job } => {
@@ -273,4 +273,29 @@ fn language(code: &CodeRef) -> Language {
 
 fn running_attempt((task, attempt): &(TaskId, AttemptId)) -> RunningAttempt {
     RunningAttempt { task: task.to_string(), attempt: attempt.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn assign(slot: u32) -> Assign {
+        Assign { slot, ..Assign::default() }
+    }
+
+    #[test]
+    fn an_assignment_that_is_never_sent_gives_its_place_back() {
+        let (to, mut said) = unbounded_channel();
+        drop(Dispatch { to: Some(to.clone()), assign: Some(assign(3)) });
+        let Ok(MasterMessage { message: Some(Message::Decline(declined)) }) = said.try_recv().unwrap() else {
+            panic!("the place is kept");
+        };
+        assert_eq!(declined, Decline { slot: 3, ahead: true });
+        Dispatch { to: Some(to), assign: Some(assign(4)) }.send();
+        let Ok(MasterMessage { message: Some(Message::Assign(sent)) }) = said.try_recv().unwrap() else {
+            panic!("it is not sent");
+        };
+        assert_eq!(sent.slot, 4);
+        assert!(said.try_recv().is_err(), "a place that was used is not given back");
+    }
 }

@@ -38,7 +38,7 @@ pub(crate) enum Command {
         dispatch: Dispatch,
     },
     Load,
-    ReadMarker(TaskId),
+    ReadMarker(TaskId, Vec<AttemptId>),
     Seal(Stage),
     End(Ending),
 }
@@ -144,13 +144,7 @@ impl Writer {
                 self.dispatches.push(dispatch);
             }
             Command::Load => self.load().await?,
-            Command::ReadMarker(task) => {
-                let (store, job) = (self.context.store.clone(), self.record.job);
-                let marker = persist("read a marker", || storage::marker(&store, job, task)).await;
-                let marker = marker.map_err(|damaged| Stop::Damaged(damaged, Some(task)))?;
-                let winner = marker.map(|marker| marker.attempt);
-                self.tell(Event::MarkerRead { job, epoch: self.epoch(), task, winner });
-            }
+            Command::ReadMarker(task, lost) => self.read_marker(task, lost).await?,
             Command::Seal(stage) => self.seal(stage).await?,
             Command::End(ending) => {
                 self.end(ending).await?;
@@ -172,6 +166,22 @@ impl Writer {
         self.plan = Some(loaded.plan.clone());
         self.output = loaded.output.clone();
         self.tell(Event::Loaded { job: record.job, epoch: record.epoch, loaded });
+        Ok(())
+    }
+
+    async fn read_marker(&self, task: TaskId, asked_after: Vec<AttemptId>) -> Result<(), Stop> {
+        let (store, job) = (self.context.store.clone(), self.record.job);
+        let damaged = |damaged| Stop::Damaged(damaged, Some(task));
+        let marker =
+            persist("read a marker", || storage::marker(&store, job, task)).await.map_err(damaged)?;
+        let mut lost = Vec::new();
+        for attempt in asked_after {
+            let path = paths::failure(job, task, attempt);
+            let failure = persist("read a failure", || storage::read::<Failure>(&store, &path)).await;
+            lost.push((attempt, failure.map_err(damaged)?.map(Box::new)));
+        }
+        let winner = marker.map(|marker| marker.attempt);
+        self.tell(Event::MarkerRead { job, epoch: self.epoch(), task, winner, lost });
         Ok(())
     }
 

@@ -55,7 +55,7 @@ impl SimCoordinator {
             let done = effect(inner.as_ref(), &at);
             if is_write {
                 world.disk().sync();
-                world.changed();
+                world.changed(&at);
             }
             done
         };
@@ -113,15 +113,16 @@ impl Coordinator for SimCoordinator {
         self.call(("children", parent, false), |c, at| c.children(at).now_or_never()).await
     }
 
-    /// Changes are heard of later than they happen. The store's own channel would wake those who wait in an order of
-    /// its own dice.
-    fn watch(&self, _: &str) -> watch::Receiver<u64> {
+    /// Changes are heard of later than they happen, and only those: who has not seen what it was told of is not told
+    /// again. The store's own channel would wake those who wait in an order of its own dice.
+    fn watch(&self, parent: &str) -> watch::Receiver<u64> {
         let (hears, heard) = watch::channel(0);
-        let process = self.process.clone();
+        let (process, parent) = (self.process.clone(), parent.to_owned());
         tokio::spawn(async move {
             let world = process.world();
+            let mut seen = world.n_changes(&parent);
             while !hears.is_closed() {
-                world.change().await;
+                seen = world.change(&parent, seen).await;
                 sleep(world.draw_ms(0, if world.is_calm() { 1 } else { 30 })).await;
                 process.gate().await;
                 hears.send_modify(|n| *n += 1);

@@ -142,7 +142,7 @@ pub(crate) async fn cancel(world: &World, job: JobId) {
         let wanted = JobRecord { cancel: true, ..record.clone() };
         let cancelled = records::update_job(coordinator.as_ref(), &(record, version), &wanted).await;
         if cancelled.is_ok() {
-            world.changed();
+            world.changed("/jobs");
             world.note("client", format_args!("cancels {job}"));
             return;
         }

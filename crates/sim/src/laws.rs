@@ -1,15 +1,19 @@
 //! What must hold at every step: the invariants of the protocol, looked at whenever something in the stores changes or is
 //! read. Those that are pure functions of data are the ones that the code itself calls.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use futures::FutureExt;
 use mapreduce_core::{
-    AttemptId, Content, History, HistoryEvent, JobId, JobRecord, Persisted, Stage, TaskId, invariants,
+    AttemptId, Content, Epoch, History, HistoryEvent, JobId, JobPhase, JobRecord, Persisted, Stage, TaskId,
+    invariants,
 };
 use mapreduce_storage::{FileRef, Marker, paths};
 use object_store::path::Path;
 
 use crate::{
+    job,
     process::Process,
     world::{SimClock, World},
 };
@@ -149,14 +153,19 @@ pub(crate) fn markers(world: &World, job: JobId, stage: Stage) -> Vec<Marker> {
     all.iter().filter_map(|path| Marker::decode(&world.disk().read(path)?).ok()).collect()
 }
 
-/// I6.
+/// I6: a listing that would show the attempts of a job that lives.
 pub(crate) fn listed(process: &Process, prefix: Option<&Path>) {
-    if let Some((job, Kind::Attempt)) = prefix.and_then(|prefix| kind(&prefix.clone().join("x"))) {
-        process.world().violate(format_args!("I6: the attempts of {job} are listed"));
+    let world = process.world();
+    let shows = |job: &JobId| {
+        let attempts = paths::in_job(*job, "attempts");
+        prefix.is_none_or(|prefix| attempts.prefix_matches(prefix) || prefix.prefix_matches(&attempts))
+    };
+    for job in job::all().into_iter().filter(|job| shows(job) && is_live(world, *job)) {
+        world.violate(format_args!("I6: the attempts of {job} are listed"));
     }
 }
 
-/// I2 and I10: an entry of coordination changes.
+/// I2, I7 and I10: an entry of coordination changes.
 pub(crate) fn set(process: &Process, path: &str, before: &Bytes, now: &Bytes) {
     if !path.starts_with("/jobs/") {
         return;
@@ -164,9 +173,43 @@ pub(crate) fn set(process: &Process, path: &str, before: &Bytes, now: &Bytes) {
     match (JobRecord::decode(before), JobRecord::decode(now)) {
         (Ok(before), Ok(now)) => {
             process.world().uphold(invariants::job_record_step(&before, &now));
+            shows_what_is_written(process.world(), &now);
         }
         _ => process.world().violate(format_args!("{path} can't be read")),
     }
+}
+
+/// What a record shows has been written before: the next owner, or whoever reads the history of an ended job, relies on it.
+fn shows_what_is_written(world: &World, record: &JobRecord) {
+    let (job, phase) = (record.job, record.phase);
+    let is_sealed = world.disk().read(&paths::manifest(job, Stage::Map)).is_some();
+    let needs_manifest = matches!(phase, JobPhase::Reduce | JobPhase::Publish | JobPhase::Succeeded);
+    if needs_manifest && !is_sealed {
+        world.violate(format_args!("I7: {job} is shown as {} and has no manifest", phase.name()));
+    }
+    // An owner that was shown damage knows nothing of what runs.
+    if phase.is_terminal() && world.state().n_damaged == 0 {
+        for (task, attempt) in without_end(world, job, record.epoch) {
+            world.violate(format_args!(
+                "{job} has ended, and its history does not tell how {task} {attempt} did"
+            ));
+        }
+    }
+}
+
+/// Launches of one owner that it has told no end of.
+fn without_end(world: &World, job: JobId, epoch: Epoch) -> BTreeSet<(TaskId, AttemptId)> {
+    let all = world.disk().list(&paths::history_dir(job));
+    let all = all.iter().filter_map(|path| History::decode(&world.disk().read(path)?).ok());
+    let mut open = BTreeSet::new();
+    for event in all.filter(|history| history.epoch == epoch).flat_map(|history| history.events) {
+        match event {
+            HistoryEvent::Launched { task, attempt, .. } => drop(open.insert((task, attempt))),
+            HistoryEvent::Ended { task, attempt, .. } => drop(open.remove(&(task, attempt))),
+            HistoryEvent::Adopted { .. } | HistoryEvent::Owned { .. } => {}
+        }
+    }
+    open
 }
 
 /// I1: an attempt begins.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use mapreduce_sim::{
     kill, many,
-    run::{self, Verdict},
+    run::{self, Calm, Verdict},
 };
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
@@ -37,6 +37,9 @@ enum What {
         /// Every pair.
         #[arg(long)]
         pairs: bool,
+        /// What the job's code does.
+        #[arg(long, default_value = "succeeds")]
+        job: Calm,
         /// Only this one: POINT:STAGE:VICTIM, or two with a comma between; prints what happens.
         #[arg(long)]
         only: Option<kill::Kills>,
@@ -54,8 +57,8 @@ fn main() -> ExitCode {
     match Args::parse().what {
         What::Seed { seed } => print(&run::seed(seed, true)),
         What::Seeds { n, from } => report(many::run(n, |n| many::seeded(from + n))),
-        What::KillPoints { only: Some(only), .. } => print(&run::calm(only.0, true)),
-        What::KillPoints { pairs, only: None } => kill_points(pairs),
+        What::KillPoints { job, only: Some(only), .. } => print(&run::calm(job, only.0, true)),
+        What::KillPoints { job, pairs, only: None } => kill_points(job, pairs),
     }
 }
 
@@ -64,12 +67,12 @@ fn print(verdict: &Verdict) -> ExitCode {
     ExitCode::from(u8::from(!verdict.violations.is_empty()))
 }
 
-fn kill_points(pairs: bool) -> ExitCode {
-    let first = many::kills();
+fn kill_points(job: Calm, pairs: bool) -> ExitCode {
+    let first = many::kills(job);
     println!("{} single kills", first.len());
     report(many::run(first.len() as u64, |n| match pairs {
-        false => many::killed(&first[n as usize]),
-        true => many::killed_twice(&first[n as usize]),
+        false => many::killed(job, &first[n as usize]),
+        true => many::killed_twice(job, &first[n as usize]),
     }))
 }
 

@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     kill::{self, Kill, Kills},
-    run::{self, Verdict},
+    run::{self, Calm, Verdict},
 };
 
 /// As many worlds may fail before no more are run.
@@ -69,33 +69,36 @@ pub fn seeded(seed: u64) -> Outcome {
 }
 
 /// Every single kill of the calm world.
-pub fn kills() -> Vec<Vec<Kill>> {
-    kill::after(&[], &run::calm(Vec::new(), false).points)
+pub fn kills(code: Calm) -> Vec<Vec<Kill>> {
+    kill::after(&[], &run::calm(code, Vec::new(), false).points)
 }
 
 /// The calm world with these kills.
-pub fn killed(kills: &[Kill]) -> Outcome {
+pub fn killed(code: Calm, kills: &[Kill]) -> Outcome {
     let mut outcome = Outcome::default();
-    add_killed(&mut outcome, kills);
+    add_killed(&mut outcome, code, kills);
     outcome
 }
 
 /// The calm world with this kill, and then with each that can come after it, until something is wrong.
-pub fn killed_twice(first: &[Kill]) -> Outcome {
+pub fn killed_twice(code: Calm, first: &[Kill]) -> Outcome {
     let mut outcome = Outcome::default();
-    let points = add_killed(&mut outcome, first);
+    let points = add_killed(&mut outcome, code, first);
     for both in kill::after(first, &points) {
         if outcome.failed.is_some() {
             break;
         }
-        add_killed(&mut outcome, &both);
+        add_killed(&mut outcome, code, &both);
     }
     outcome
 }
 
-fn add_killed(outcome: &mut Outcome, kills: &[Kill]) -> Vec<bool> {
-    let verdict = run::calm(kills.to_vec(), false);
-    outcome.add(&verdict, || format!("kill-points --only {}", Kills(kills.to_vec())));
+fn add_killed(outcome: &mut Outcome, code: Calm, kills: &[Kill]) -> Vec<bool> {
+    let verdict = run::calm(code, kills.to_vec(), false);
+    outcome.add(&verdict, || {
+        let code = if code == Calm::Fails { "--job fails " } else { "" };
+        format!("kill-points {code}--only {}", Kills(kills.to_vec()))
+    });
     verdict.points
 }
 

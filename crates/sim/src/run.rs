@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use clap::ValueEnum;
 use mapreduce_core::{JobId, Settings};
 use tokio::{
     runtime::Builder,
@@ -87,14 +88,27 @@ pub fn seed(seed: u64, lines: bool) -> Verdict {
     })
 }
 
+/// What a calm world's user code does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Calm {
+    /// What it should.
+    Succeeds,
+    /// It raises at every call: the job uses up a budget, and must not use more.
+    Fails,
+}
+
 /// A small calm world: 2 masters, 2 workers, 4 map and 2 reduce tasks, and these kills.
-pub fn calm(kills: Vec<Kill>, lines: bool) -> Verdict {
+pub fn calm(code: Calm, kills: Vec<Kill>, lines: bool) -> Verdict {
     within(async {
         let world = World::new(1, true, KillPlan::new(kills), lines);
         let size = Size { n_splits: 4, n_partitions: 2 };
-        // Executors are killed: that counts, and must not end the job.
-        let settings = Settings { max_attempts: 8, ..Settings::default() };
-        let behaviour = Behaviour { slow_ms: 1, padding: 6000, ..Behaviour::default() };
+        // Executors are killed: that counts, and must not end a job that could succeed.
+        let (max_attempts, raises) = match code {
+            Calm::Succeeds => (8, 0),
+            Calm::Fails => (3, 1000),
+        };
+        let settings = Settings { max_attempts, retry_exceptions: true, ..Settings::default() };
+        let behaviour = Behaviour { slow_ms: 1, padding: 6000, raises, ..Behaviour::default() };
         let jobs = [SimJob::new(&world, JobId(1), size, behaviour, settings)];
         let _clients = clients(&world, &jobs);
         live(&world, 2, &[1, 1], &jobs, async {}).await;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use fastrand::Rng;
-use mapreduce_coordination::memory::MemoryStore;
+use mapreduce_coordination::{memory::MemoryStore, records};
 use mapreduce_core::{AttemptId, Clock, Incarnation, JobId, TaskId, invariants::Violation};
 use mapreduce_master::incarnation::Handle;
 use tokio::{sync::Notify, time::Instant};
@@ -79,6 +79,8 @@ pub(crate) struct State {
     /// How often something was read damaged.
     pub(crate) n_damaged: u32,
     pub(crate) cancelled: BTreeSet<JobId>,
+    /// How often each entry of coordination has changed.
+    changes: BTreeMap<String, u64>,
     /// Every attempt that has begun.
     pub(crate) begun: BTreeSet<(JobId, TaskId, AttemptId)>,
     /// Since when a process has known of a task's marker.
@@ -104,6 +106,7 @@ impl World {
             kills,
             n_damaged: 0,
             cancelled: BTreeSet::new(),
+            changes: BTreeMap::new(),
             begun: BTreeSet::new(),
             seen_markers: BTreeMap::new(),
             violations: Vec::new(),
@@ -134,20 +137,33 @@ impl World {
         &self.0.coordination
     }
 
-    /// Something in coordination has changed.
-    pub(crate) fn changed(&self) {
+    /// An entry of coordination, or one below `path`, has changed.
+    pub(crate) fn changed(&self, path: &str) {
+        *self.state().changes.entry(path.to_owned()).or_insert(0) += 1;
         self.0.coordination_changes.notify_waiters();
     }
 
-    /// Returns at the next change.
-    pub(crate) async fn change(&self) {
-        self.0.coordination_changes.notified().await;
+    /// How much has changed at `parent` or below it.
+    pub(crate) fn n_changes(&self, parent: &str) -> u64 {
+        self.state().changes.iter().filter(|(path, _)| path.starts_with(parent)).map(|(_, n)| n).sum()
+    }
+
+    /// Returns when that is more than `seen`, and how much it is then.
+    pub(crate) async fn change(&self, parent: &str, seen: u64) -> u64 {
+        loop {
+            let next = self.0.coordination_changes.notified();
+            let n = self.n_changes(parent);
+            if n > seen {
+                return n;
+            }
+            next.await;
+        }
     }
 
     /// The death of a process, as coordination sees it.
     pub(crate) fn end_session(&self, incarnation: &Incarnation) {
         self.0.coordination.end_session(incarnation);
-        self.changed();
+        self.changed(records::directory(incarnation.role()));
     }
 
     pub(crate) fn disk(&self) -> &Disk {

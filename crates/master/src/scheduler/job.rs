@@ -62,7 +62,7 @@ pub(super) struct JobState {
     running: BTreeMap<Incarnation, BTreeSet<Answer>>,
     /// Those of them that may not have begun, since something ran before them in their slot.
     ahead: BTreeMap<Incarnation, BTreeSet<Answer>>,
-    /// Attempts whose worker was lost and whose marker is being read.
+    /// Attempts whose worker was lost and whose end is being looked for in storage.
     doubtful: Vec<Answer>,
     /// What came in while storage was being read.
     early_reports: Vec<(Incarnation, TaskId, AttemptId, Outcome)>,
@@ -306,6 +306,12 @@ impl JobState {
             return;
         }
         if !self.forget(worker, task, attempt) {
+            // It was taken for lost; it counts all the same.
+            if let Outcome::Failed(failure) = outcome
+                && self.count(task, *failure)
+            {
+                self.read_marker(task, out);
+            }
             return;
         }
         let end = match &outcome {
@@ -360,22 +366,36 @@ impl JobState {
         }
     }
 
-    pub(super) fn marker_read(&mut self, task: TaskId, winner: Option<AttemptId>, out: &mut Actions) {
+    /// What storage shows of a task, and of attempts whose worker was lost. One of them may have failed durably and
+    /// not have said so: whoever owned the job next would count that, so its budget is the same now.
+    pub(super) fn marker_read(
+        &mut self,
+        task: TaskId,
+        winner: Option<AttemptId>,
+        lost: Vec<(AttemptId, Option<Box<Failure>>)>,
+        out: &mut Actions,
+    ) {
         let mut winner_recorded = false;
-        let (about, others): (Vec<Answer>, _) =
-            std::mem::take(&mut self.doubtful).into_iter().partition(|(t, _)| *t == task);
-        self.doubtful = others;
-        for (_, attempt) in about {
-            let won = winner == Some(attempt);
-            winner_recorded |= won;
-            let end = if won { AttemptEnd::Committed } else { AttemptEnd::Lost };
+        for (attempt, failure) in lost {
+            let Some(at) = self.doubtful.iter().position(|doubtful| *doubtful == (task, attempt)) else {
+                continue; // its worker has come back
+            };
+            self.doubtful.remove(at);
+            let end = match &failure {
+                _ if winner == Some(attempt) => AttemptEnd::Committed,
+                Some(_) => AttemptEnd::Failed,
+                None => AttemptEnd::Lost,
+            };
+            winner_recorded |= end == AttemptEnd::Committed;
             out.record_end(self.job, task, attempt, end);
+            failure.into_iter().for_each(|failure| _ = self.count(task, *failure));
         }
         let is_current = self.step == Step::Running(task.stage);
+        let is_asked_after = self.doubtful.iter().any(|(doubtful, _)| *doubtful == task);
         let Some(state) = self.task(task).filter(|state| is_current && state.winner.is_none()) else {
             return;
         };
-        state.held = false;
+        state.held = is_asked_after;
         match winner {
             Some(attempt) => {
                 if !winner_recorded {
@@ -413,15 +433,21 @@ impl JobState {
 
     fn fail(&mut self, task: TaskId, failure: Failure, out: &mut Actions) {
         let class = failure.what.class(self.settings.retry_exceptions);
-        if let Some(state) = self.task(task) {
-            state.failures.push(failure);
-        }
+        self.count(task, failure);
         match class {
             FailureClass::Deterministic => self.fail_if_fatal(out),
             // An executor that died may have committed before; the budget is looked at after its marker.
             FailureClass::Counted => self.read_marker(task, out),
             FailureClass::Uncounted => self.pause(task, out),
         }
+    }
+
+    /// Adds to what the task has used of its budget; false if it is known or does not matter any more. Each attempt fails
+    /// once, however often that is heard of.
+    fn count(&mut self, task: TaskId, failure: Failure) -> bool {
+        let is_known = self.has_failed(task, failure.attempt);
+        let state = self.task(task).filter(|state| !is_known && state.winner.is_none());
+        state.map(|state| state.failures.push(failure)).is_some()
     }
 
     /// Ends the job if a task has failed for good; not because of one whose marker is still to be read.
@@ -449,7 +475,9 @@ impl JobState {
         if let Some(state) = self.task(task) {
             state.held = true;
             self.waiting.remove(&task.index);
-            out.push(Action::ReadMarker { job: self.job, task });
+            let of_task = self.doubtful.iter().filter(|(doubtful, _)| *doubtful == task);
+            let lost = of_task.map(|(_, attempt)| *attempt).collect();
+            out.push(Action::ReadMarker { job: self.job, task, lost });
         }
     }
 

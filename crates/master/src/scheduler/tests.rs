@@ -54,6 +54,8 @@ struct World {
     /// Launched and not ended: where and in which slot.
     running: BTreeMap<(TaskId, AttemptId), Incarnation>,
     history: Vec<HistoryEvent>,
+    /// The lost attempts whose ends are being read.
+    asked_after: BTreeMap<TaskId, Vec<AttemptId>>,
     asked: Vec<Action>,
 }
 
@@ -78,6 +80,7 @@ impl World {
                     self.running.insert((task, attempt), worker.clone());
                     self.history.push(HistoryEvent::Launched { task, attempt, worker, at_ms: *at_ms });
                 }
+                Action::ReadMarker { task, lost, .. } => drop(self.asked_after.insert(*task, lost.clone())),
                 Action::Record { event, job } if *job == JOB => self.history.push(event.clone()),
                 _ => {}
             }
@@ -106,8 +109,28 @@ impl World {
     }
 
     fn no_marker(&mut self, task: TaskId) -> &mut World {
-        assert!(self.asked.contains(&Action::ReadMarker { job: JOB, task }));
-        self.tell(Event::MarkerRead { job: JOB, epoch: EPOCH, task, winner: None })
+        assert!(self.reads_marker(task));
+        self.marker(task, None)
+    }
+
+    /// Storage has this marker, and no failure of the attempts that were asked after.
+    fn marker(&mut self, task: TaskId, winner: Option<AttemptId>) -> &mut World {
+        self.found(task, winner, |_| None)
+    }
+
+    fn found(
+        &mut self,
+        task: TaskId,
+        winner: Option<AttemptId>,
+        failed: impl Fn(AttemptId) -> Option<Failure>,
+    ) -> &mut World {
+        let asked_after = self.asked_after.remove(&task).unwrap_or_default();
+        let lost = asked_after.into_iter().map(|attempt| (attempt, failed(attempt).map(Box::new))).collect();
+        self.tell(Event::MarkerRead { job: JOB, epoch: EPOCH, task, winner, lost })
+    }
+
+    fn reads_marker(&self, of: TaskId) -> bool {
+        self.asked_for(|action| matches!(action, Action::ReadMarker { task, .. } if *task == of))
     }
 
     fn asked_for(&self, is: impl Fn(&Action) -> bool) -> bool {
@@ -159,12 +182,76 @@ fn a_lost_workers_task_is_launched_again_only_without_a_marker() {
         let mut world = World::with_job(2, loaded(1, 1));
         let (task, attempt) = world.offer(1).unwrap();
         world.tell(Event::Detached { worker: worker(1) });
-        assert_eq!(world.asked, [Action::ReadMarker { job: JOB, task }]);
+        assert_eq!(world.asked, [Action::ReadMarker { job: JOB, task, lost: vec![attempt] }]);
         assert_eq!(world.offer(2), None, "nothing is launched while the marker is being read");
-        world.tell(Event::MarkerRead { job: JOB, epoch: EPOCH, task, winner: committed.then_some(attempt) });
+        world.marker(task, committed.then_some(attempt));
         assert_eq!(world.seals(Stage::Map), committed);
         assert_eq!(world.offer(2).is_some(), !committed);
     }
+}
+
+#[test]
+fn a_failure_that_a_lost_worker_could_not_report_costs_budget() {
+    let mut world = World::with_job(0, loaded(1, 1));
+    for n in 1..=4 {
+        assert_eq!(world.ending(), None);
+        world.tell(Event::Attached { worker: worker(n), n_slots: 1 });
+        let (task, _) = world.offer(n).unwrap();
+        world.tell(Event::Detached { worker: worker(n) });
+        world.found(task, None, |attempt| Some(failure(task, attempt, FailureKind::OutOfMemory)));
+    }
+    assert!(matches!(world.ending(), Some(Ending::Failed(f)) if f.attempt.number == 4));
+    let ends = world
+        .history
+        .iter()
+        .filter(|event| matches!(event, HistoryEvent::Ended { end: mapreduce_core::AttemptEnd::Failed, .. }));
+    assert_eq!(ends.count(), 4);
+}
+
+#[test]
+fn a_failure_of_an_attempt_that_was_taken_for_lost_costs_budget_once() {
+    let mut start = loaded(1, 1);
+    start.settings.max_attempts = 2;
+    let mut world = World::with_job(2, start);
+    let (task, attempt) = world.offer(1).unwrap();
+    world.tell(Event::Detached { worker: worker(1) });
+    world.no_marker(task);
+    let late = failure(task, attempt, FailureKind::OutOfMemory);
+    world.tell(Event::Attached { worker: worker(1), n_slots: 1 });
+    for _ in 0..3 {
+        let outcome = Outcome::Failed(Box::new(late.clone()));
+        world.tell(Event::Reported { worker: worker(1), job: JOB, task, attempt, outcome });
+        if world.reads_marker(task) {
+            world.no_marker(task);
+        }
+        assert_eq!(world.ending(), None, "one of two is spent");
+    }
+    let second = world.offer(2).unwrap();
+    world.report(second, Outcome::Failed(Box::new(failure(task, second.1, FailureKind::OutOfMemory))));
+    world.no_marker(task);
+    assert!(matches!(world.ending(), Some(Ending::Failed(_))));
+}
+
+#[test]
+fn two_lost_attempts_of_a_task_are_both_looked_after_before_the_next_launch() {
+    let mut world = World::with_job(3, loaded(1, 1));
+    let (task, first) = world.offer(1).unwrap();
+    world.tell(Event::Detached { worker: worker(1) });
+    world.no_marker(task);
+    let (_, second) = world.offer(2).unwrap();
+    // The first was not lost, only its stream.
+    world.tell(Event::Attached { worker: worker(1), n_slots: 1 });
+    let attempts = vec![(task, first)];
+    world.tell(Event::Answered { worker: worker(1), job: JOB, epoch: EPOCH, attempts });
+    world.tell(Event::Detached { worker: worker(1) });
+    let one = world.asked_after[&task].clone();
+    world.tell(Event::Detached { worker: worker(2) });
+    assert_eq!(world.asked_after[&task], [first, second]);
+    let lost = one.into_iter().map(|attempt| (attempt, None)).collect();
+    world.tell(Event::MarkerRead { job: JOB, epoch: EPOCH, task, winner: None, lost });
+    assert_eq!(world.offer(3), None, "the second may have committed after this marker was read");
+    world.marker(task, Some(second));
+    assert!(world.seals(Stage::Map));
 }
 
 #[test]
@@ -193,7 +280,7 @@ fn a_machine_taken_away_is_not_a_failed_attempt() {
         assert!(world.asked_for(|action| matches!(action, Action::Invite { .. })));
         let (task, _) = world.offer(n).unwrap();
         world.tell(Event::Detached { worker: worker(n) });
-        world.tell(Event::MarkerRead { job: JOB, epoch: EPOCH, task, winner: None });
+        world.marker(task, None);
         assert_eq!(world.ending(), None);
     }
 }
@@ -219,7 +306,7 @@ fn an_executor_that_committed_and_then_died_has_committed() {
     let killed = failure(task, attempt, FailureKind::ExecutorKilled { signal: 9 });
     world.report((task, attempt), Outcome::Failed(Box::new(killed)));
     assert_eq!(world.offer(1), None);
-    world.tell(Event::MarkerRead { job: JOB, epoch: EPOCH, task, winner: Some(attempt) });
+    world.marker(task, Some(attempt));
     assert!(world.seals(Stage::Map));
 }
 
@@ -255,7 +342,7 @@ fn a_raised_exception_is_reported_at_once_unless_the_job_wants_retries() {
 
 #[test]
 fn budgets_survive_the_owner() {
-    let attempts = (1..=3).map(|n| AttemptId { epoch: Epoch(1), number: n });
+    let attempts = (1..=3).map(|n| AttemptId { epoch: Epoch(0), number: n });
     let failures: Vec<_> = attempts.map(|a| failure(map(0), a, FailureKind::OutOfMemory)).collect();
     let mut start = loaded(1, 1);
     start.failures.insert(map(0), failures);
@@ -300,13 +387,13 @@ fn a_spent_budget_ends_the_job_after_the_marker_was_looked_for() {
         start.failures.insert(map(0), failures.clone());
         let mut world = World::with_job(1, start);
         assert_eq!(world.ending(), None, "its executor may have committed and died then");
-        assert!(world.asked_for(|action| *action == Action::ReadMarker { job: JOB, task: map(0) }));
+        assert!(world.reads_marker(map(0)));
         let other = world.offer(1).unwrap();
         assert_eq!(other.0, map(1));
         world.report(other, Outcome::Superseded);
         world.no_marker(map(1));
         assert_eq!(world.ending(), None, "what is heard of another task says nothing about it");
-        world.tell(Event::MarkerRead { job: JOB, epoch: EPOCH, task: map(0), winner });
+        world.marker(map(0), winner);
         assert_eq!(world.ending().is_some(), winner.is_none());
     }
 }
@@ -388,7 +475,7 @@ fn a_worker_that_comes_back_is_heard_and_its_useless_attempts_stopped() {
     let mut world = World::with_job(2, loaded(2, 1));
     let (task, attempt) = world.offer(1).unwrap();
     world.tell(Event::Detached { worker: worker(1) });
-    world.tell(Event::MarkerRead { job: JOB, epoch: EPOCH, task, winner: None });
+    world.marker(task, None);
     let second = world.offer(2).unwrap();
     assert_eq!(second.0, task);
     world.tell(Event::Attached { worker: worker(1), n_slots: 1 });
@@ -416,10 +503,10 @@ fn an_attempt_that_lost_the_race_makes_the_owner_look_for_the_winner() {
     let mut world = World::with_job(1, loaded(1, 1));
     let (task, attempt) = world.offer(1).unwrap();
     world.report((task, attempt), Outcome::Superseded);
-    assert!(world.asked.contains(&Action::ReadMarker { job: JOB, task }));
+    assert!(world.reads_marker(task));
     assert_eq!(world.offer(1), None);
     let winner = Some(AttemptId { epoch: Epoch(0), number: 9 });
-    world.tell(Event::MarkerRead { job: JOB, epoch: EPOCH, task, winner });
+    world.marker(task, winner);
     assert!(world.seals(Stage::Map));
 }
 
@@ -428,7 +515,7 @@ fn what_an_earlier_epoch_asked_for_is_ignored() {
     let mut world = World::with_job(1, loaded(1, 1));
     let (task, _) = world.offer(1).unwrap();
     let winner = Some(AttemptId { epoch: Epoch(0), number: 1 });
-    world.tell(Event::MarkerRead { job: JOB, epoch: Epoch(0), task, winner });
+    world.tell(Event::MarkerRead { job: JOB, epoch: Epoch(0), task, winner, lost: vec![] });
     assert!(!world.seals(Stage::Map));
 }
 
