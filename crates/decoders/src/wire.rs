@@ -90,7 +90,14 @@ fn to_master(messages: Vec<WorkerMessage>) {
     handle(MasterEvent::Detached { worker: workers[0].clone() });
     for index in 0..3 {
         let task = TaskId { stage: Stage::Map, index };
-        handle(MasterEvent::MarkerRead { job: JOB, epoch: Epoch(1), task, winner: None, lost: Vec::new() });
+        handle(MasterEvent::MarkerRead {
+            job: JOB,
+            epoch: Epoch(1),
+            task,
+            winner: None,
+            failures: Vec::new(),
+            lost: Vec::new(),
+        });
     }
     handle(MasterEvent::Sealed { job: JOB, epoch: Epoch(1) });
 }

@@ -169,19 +169,15 @@ impl Writer {
         Ok(())
     }
 
-    async fn read_marker(&self, task: TaskId, asked_after: Vec<AttemptId>) -> Result<(), Stop> {
+    async fn read_marker(&self, task: TaskId, lost: Vec<AttemptId>) -> Result<(), Stop> {
         let (store, job) = (self.context.store.clone(), self.record.job);
         let damaged = |damaged| Stop::Damaged(damaged, Some(task));
         let marker =
             persist("read a marker", || storage::marker(&store, job, task)).await.map_err(damaged)?;
-        let mut lost = Vec::new();
-        for attempt in asked_after {
-            let path = paths::failure(job, task, attempt);
-            let failure = persist("read a failure", || storage::read::<Failure>(&store, &path)).await;
-            lost.push((attempt, failure.map_err(damaged)?.map(Box::new)));
-        }
+        let failures = persist("read failures", || storage::task_failures(&store, job, task)).await;
+        let failures = failures.map_err(damaged)?;
         let winner = marker.map(|marker| marker.attempt);
-        self.tell(Event::MarkerRead { job, epoch: self.epoch(), task, winner, lost });
+        self.tell(Event::MarkerRead { job, epoch: self.epoch(), task, winner, failures, lost });
         Ok(())
     }
 

@@ -49,6 +49,10 @@ pub(crate) async fn worker_host(world: World, host: String, n_slots: u32, spawne
     lives(world, host, Role::Worker, |process, incarnation| {
         let spawner = spawner.clone();
         async move {
+            if process.world().is_calm() {
+                // The masters are there first: else their coming would make good what the worker missed at its start.
+                sleep(Duration::from_millis(20)).await;
+            }
             let Ok(coordinator) = SimCoordinator::open(&process, incarnation.clone()) else { return };
             let means = worker::Means {
                 member: member(incarnation, None, n_slots),

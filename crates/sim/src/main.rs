@@ -3,9 +3,9 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use mapreduce_sim::{
-    kill, many,
+    fault, many,
     run::{self, Calm, Verdict},
 };
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
@@ -32,17 +32,17 @@ enum What {
         /// Which.
         seed: u64,
     },
-    /// Kill a process at every call, or at every pair of calls.
+    /// Kill a process at every call, and let every call fail; or kill at every pair of calls.
     KillPoints {
         /// Every pair.
         #[arg(long)]
         pairs: bool,
-        /// What the job's code does.
-        #[arg(long, default_value = "succeeds")]
-        job: Calm,
+        /// In which kind of world; in each, if none is named.
+        #[arg(long)]
+        world: Option<Calm>,
         /// Only this one: POINT:STAGE:VICTIM, or two with a comma between; prints what happens.
         #[arg(long)]
-        only: Option<kill::Kills>,
+        only: Option<fault::Faults>,
     },
 }
 
@@ -57,8 +57,17 @@ fn main() -> ExitCode {
     match Args::parse().what {
         What::Seed { seed } => print(&run::seed(seed, true)),
         What::Seeds { n, from } => report(many::run(n, |n| many::seeded(from + n))),
-        What::KillPoints { job, only: Some(only), .. } => print(&run::calm(job, only.0, true)),
-        What::KillPoints { job, pairs, only: None } => kill_points(job, pairs),
+        What::KillPoints { world, only: Some(only), .. } => {
+            print(&run::calm(world.unwrap_or(Calm::Succeeds), only.0, true))
+        }
+        What::KillPoints { world, pairs, only: None } => {
+            let kinds = world.map_or(Calm::value_variants().to_vec(), |kind| vec![kind]);
+            let failed = kinds
+                .into_iter()
+                .map(|kind| kill_points(kind, pairs))
+                .find(|code| *code != ExitCode::SUCCESS);
+            failed.unwrap_or(ExitCode::SUCCESS)
+        }
     }
 }
 
@@ -67,12 +76,15 @@ fn print(verdict: &Verdict) -> ExitCode {
     ExitCode::from(u8::from(!verdict.violations.is_empty()))
 }
 
-fn kill_points(job: Calm, pairs: bool) -> ExitCode {
-    let first = many::kills(job);
-    println!("{} single kills", first.len());
-    report(many::run(first.len() as u64, |n| match pairs {
-        false => many::killed(job, &first[n as usize]),
-        true => many::killed_twice(job, &first[n as usize]),
+fn kill_points(kind: Calm, pairs: bool) -> ExitCode {
+    let mut faults = many::deaths(kind);
+    if !pairs {
+        faults.extend(many::failures(kind));
+    }
+    println!("{kind:?}: {} single faults", faults.len());
+    report(many::run(faults.len() as u64, |n| match pairs {
+        false => many::with(kind, &faults[n as usize]),
+        true => many::killed_twice(kind, &faults[n as usize]),
     }))
 }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    kill::{self, Kill, Kills},
+    fault::{self, Fault, Faults},
     run::{self, Calm, Verdict},
 };
 
@@ -68,37 +68,40 @@ pub fn seeded(seed: u64) -> Outcome {
     outcome
 }
 
-/// Every single kill of the calm world.
-pub fn kills(code: Calm) -> Vec<Vec<Kill>> {
-    kill::after(&[], &run::calm(code, Vec::new(), false).points)
+/// Every single death in a calm world.
+pub fn deaths(kind: Calm) -> Vec<Vec<Fault>> {
+    fault::deaths(&[], &run::calm(kind, Vec::new(), false).points)
 }
 
-/// The calm world with these kills.
-pub fn killed(code: Calm, kills: &[Kill]) -> Outcome {
+/// Every single call of it that fails.
+pub fn failures(kind: Calm) -> Vec<Vec<Fault>> {
+    fault::failures(run::calm(kind, Vec::new(), false).points.len() as u64)
+}
+
+/// The calm world with these faults.
+pub fn with(kind: Calm, faults: &[Fault]) -> Outcome {
     let mut outcome = Outcome::default();
-    add_killed(&mut outcome, code, kills);
+    add(&mut outcome, kind, faults);
     outcome
 }
 
-/// The calm world with this kill, and then with each that can come after it, until something is wrong.
-pub fn killed_twice(code: Calm, first: &[Kill]) -> Outcome {
+/// The calm world with this death, and then with each that can come after it, until something is wrong.
+pub fn killed_twice(kind: Calm, first: &[Fault]) -> Outcome {
     let mut outcome = Outcome::default();
-    let points = add_killed(&mut outcome, code, first);
-    for both in kill::after(first, &points) {
+    let points = add(&mut outcome, kind, first);
+    for both in fault::deaths(first, &points) {
         if outcome.failed.is_some() {
             break;
         }
-        add_killed(&mut outcome, code, &both);
+        add(&mut outcome, kind, &both);
     }
     outcome
 }
 
-fn add_killed(outcome: &mut Outcome, code: Calm, kills: &[Kill]) -> Vec<bool> {
-    let verdict = run::calm(code, kills.to_vec(), false);
-    outcome.add(&verdict, || {
-        let code = if code == Calm::Fails { "--job fails " } else { "" };
-        format!("kill-points {code}--only {}", Kills(kills.to_vec()))
-    });
+fn add(outcome: &mut Outcome, kind: Calm, faults: &[Fault]) -> Vec<bool> {
+    let verdict = run::calm(kind, faults.to_vec(), false);
+    let world = format!("{kind:?}").to_lowercase();
+    outcome.add(&verdict, || format!("kill-points --world {world} --only {}", Faults(faults.to_vec())));
     verdict.points
 }
 

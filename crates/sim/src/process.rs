@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use crate::{
-    kill::{Kill, Stage, Victim},
+    fault::{Fault, Stage, Victim},
     world::{Rates, Service, SimClock, World},
 };
 
@@ -188,11 +188,15 @@ impl Process {
     ) -> Result<T, Lost> {
         self.gate().await;
         let world = self.0.world.clone();
-        let kill = world.state().kills.next(self.0.parent.is_some());
-        if let Some(Kill { stage: Stage::Before, victim, .. }) = kill {
+        let fault = world.state().faults.next(self.0.parent.is_some());
+        let dies = |at: Stage| fault.filter(|fault| fault.stage == at && fault.victim != Victim::Nobody);
+        if let Some(Fault { victim, .. }) = dies(Stage::Before) {
             return self.die(victim).await;
         }
-        let way = Way::draw(self, service);
+        let mut way = Way::draw(self, service);
+        if let Some(Fault { stage, victim: Victim::Nobody, .. }) = fault {
+            way.fate = if stage == Stage::Before { Fate::Refused } else { Fate::LostBack };
+        }
         let (reply, replied) = oneshot::channel();
         let name = self.name().to_owned();
         let fate = way.fate;
@@ -218,14 +222,14 @@ impl Process {
             }
             Fate::Answered => replied.await.ok().flatten().ok_or(Lost::Unknown),
         };
-        if let Some(Kill { stage: Stage::BeforeReply, victim, .. }) = kill {
+        if let Some(Fault { victim, .. }) = dies(Stage::BeforeReply) {
             return self.die(victim).await;
         }
         self.gate().await;
         if way.is_deadly {
             return self.die(Victim::Caller).await;
         }
-        if let Some(Kill { stage: Stage::AfterReply, victim, .. }) = kill {
+        if let Some(Fault { victim, .. }) = dies(Stage::AfterReply) {
             let process = self.clone();
             tokio::spawn(async move { process.kill_victim(victim) });
         }
@@ -239,6 +243,7 @@ impl Process {
 
     fn kill_victim(&self, victim: Victim) {
         match (&self.0.parent, victim) {
+            (_, Victim::Nobody) => {}
             (Some(worker), Victim::Worker) => worker.kill(),
             _ => self.kill(),
         }

@@ -14,8 +14,8 @@ use tokio::{
 use crate::{
     cluster::{master_host, worker_host},
     executor::spawn_all,
+    fault::{Fault, FaultPlan},
     job::{self, SimJob, Size},
-    kill::{Kill, KillPlan},
     laws, nemesis, oracle,
     process::Process,
     user_code::Behaviour,
@@ -66,7 +66,7 @@ impl fmt::Display for Verdict {
 /// A world drawn from a seed: one to three masters, one to four workers, one or two jobs, and a nemesis.
 pub fn seed(seed: u64, lines: bool) -> Verdict {
     within(async {
-        let world = World::new(seed, false, KillPlan::default(), lines);
+        let world = World::new(seed, false, FaultPlan::default(), lines);
         let jobs: Vec<_> = job::all().into_iter().take(1 + world.draw(2) as usize).collect();
         let jobs: Vec<_> = jobs.into_iter().map(|id| SimJob::draw(&world, id)).collect();
         let (n_masters, n_workers) = (1 + world.draw(3), 1 + world.draw(4));
@@ -88,30 +88,33 @@ pub fn seed(seed: u64, lines: bool) -> Verdict {
     })
 }
 
-/// What a calm world's user code does.
+/// A kind of calm world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Calm {
-    /// What it should.
+    /// User code does what it should.
     Succeeds,
     /// It raises at every call: the job uses up a budget, and must not use more.
     Fails,
+    /// There are one master and one worker: nobody else makes good what they miss.
+    Alone,
 }
 
-/// A small calm world: 2 masters, 2 workers, 4 map and 2 reduce tasks, and these kills.
-pub fn calm(code: Calm, kills: Vec<Kill>, lines: bool) -> Verdict {
+/// A small calm world: 2 masters and 2 workers, or one of each, 4 map and 2 reduce tasks, and these faults.
+pub fn calm(kind: Calm, faults: Vec<Fault>, lines: bool) -> Verdict {
     within(async {
-        let world = World::new(1, true, KillPlan::new(kills), lines);
+        let world = World::new(1, true, FaultPlan::new(faults), lines);
         let size = Size { n_splits: 4, n_partitions: 2 };
         // Executors are killed: that counts, and must not end a job that could succeed.
-        let (max_attempts, raises) = match code {
-            Calm::Succeeds => (8, 0),
+        let (max_attempts, raises) = match kind {
+            Calm::Succeeds | Calm::Alone => (8, 0),
             Calm::Fails => (3, 1000),
         };
         let settings = Settings { max_attempts, retry_exceptions: true, ..Settings::default() };
         let behaviour = Behaviour { slow_ms: 1, padding: 6000, raises, ..Behaviour::default() };
         let jobs = [SimJob::new(&world, JobId(1), size, behaviour, settings)];
         let _clients = clients(&world, &jobs);
-        live(&world, 2, &[1, 1], &jobs, async {}).await;
+        let n = if kind == Calm::Alone { 1 } else { 2 };
+        live(&world, n as u64, &vec![1; n], &jobs, async {}).await;
         verdict(&world, &jobs)
     })
 }
@@ -204,7 +207,7 @@ fn verdict(world: &World, jobs: &[SimJob]) -> Verdict {
     state.masters.clear();
     Verdict {
         violations: state.violations.clone(),
-        points: state.kills.points.clone(),
+        points: state.faults.points.clone(),
         trace: (hash, n),
         lines,
         phases,

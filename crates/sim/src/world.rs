@@ -16,7 +16,7 @@ use mapreduce_core::{AttemptId, Clock, Incarnation, JobId, TaskId, invariants::V
 use mapreduce_master::incarnation::Handle;
 use tokio::{sync::Notify, time::Instant};
 
-use crate::{disk::Disk, kill::KillPlan, process::Process};
+use crate::{disk::Disk, fault::FaultPlan, process::Process};
 
 /// How long a process may be silent before it is taken for dead.
 pub const LEASE: Duration = Duration::from_secs(1);
@@ -75,7 +75,7 @@ pub(crate) struct State {
     pub(crate) is_disk_full: bool,
     pub(crate) masters: BTreeMap<String, (Process, Handle)>,
     pub(crate) living: BTreeMap<String, Process>,
-    pub(crate) kills: KillPlan,
+    pub(crate) faults: FaultPlan,
     /// How often something was read damaged.
     pub(crate) n_damaged: u32,
     pub(crate) cancelled: BTreeSet<JobId>,
@@ -93,7 +93,7 @@ pub(crate) struct State {
 
 impl World {
     /// A new world, in a tokio runtime whose clock is paused. With `lines`, its trace is kept as text.
-    pub(crate) fn new(seed: u64, is_calm: bool, kills: KillPlan, lines: bool) -> World {
+    pub(crate) fn new(seed: u64, is_calm: bool, faults: FaultPlan, lines: bool) -> World {
         let state = State {
             rng: Rng::with_seed(seed),
             rates: BTreeMap::new(),
@@ -103,7 +103,7 @@ impl World {
             is_disk_full: false,
             masters: BTreeMap::new(),
             living: BTreeMap::new(),
-            kills,
+            faults,
             n_damaged: 0,
             cancelled: BTreeSet::new(),
             changes: BTreeMap::new(),

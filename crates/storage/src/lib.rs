@@ -24,7 +24,7 @@ pub mod view;
 
 pub use error::StorageError;
 pub use garbage::{delete_attempt, delete_job};
-pub use job::{failures, history};
+pub use job::{failures, history, task_failures};
 pub use local_copy::{LocalCopyError, copy_locally};
 pub use manifest::{Manifest, ManifestEntry, MissingMarker};
 pub use marker::{Commit, Marker, commit, counters, marker, markers};

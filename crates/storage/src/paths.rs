@@ -85,10 +85,12 @@ pub fn failure(job: JobId, task: TaskId, attempt: AttemptId) -> Path {
     in_job(job, &format!("failures/{task}/{attempt}"))
 }
 
-/// The failures of one stage, or of all.
-pub fn failures_dir(job: JobId, stage: Option<Stage>) -> Path {
-    let all = in_job(job, "failures");
-    stage.map(|stage| all.clone().join(stage.to_string())).unwrap_or(all)
+/// The failures of one task, or of all.
+pub(crate) fn failures_dir(job: JobId, task: Option<TaskId>) -> Path {
+    match task {
+        Some(task) => in_job(job, &format!("failures/{task}")),
+        None => in_job(job, "failures"),
+    }
 }
 
 /// The stage's [`Manifest`](crate::Manifest).
@@ -145,7 +147,7 @@ mod tests {
             marker(job, task),
             failure(job, task, attempt),
             failures_dir(job, None),
-            failures_dir(job, Some(Stage::Reduce)),
+            failures_dir(job, Some(task)),
             manifest(job, Stage::Reduce),
             history(job, Epoch(3), 17),
         ]
@@ -161,7 +163,7 @@ mod tests {
             "commits/map/12",
             "failures/map/12/2-1",
             "failures",
-            "failures/reduce",
+            "failures/map/12",
             "manifest/reduce",
             "history/0000000003-0000000017",
         ];

@@ -8,7 +8,7 @@ use mapreduce_storage::{
     block::{BlockError, decode_block},
 };
 
-use super::{EntryRef, FormatError, source::Source};
+use super::{EntryRef, FormatError, entry::NoEntry, source::Source};
 use crate::{TaskError, Values, keys};
 
 /// The entries of one partition, in the order of their keys. It stands at one of them; before the first
@@ -115,7 +115,8 @@ impl Entries {
                     (self.key, self.hint, self.values) = (key, hint, values);
                     break length;
                 }
-                Err(at_least) => {
+                Err(NoEntry::Malformed) => return Err(self.damaged("a length or count in them is no number")),
+                Err(NoEntry::Short(at_least)) => {
                     last_key.get_or_insert_with(|| self.key().to_vec());
                     self.decode_until(at_least)?;
                 }

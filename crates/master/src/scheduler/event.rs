@@ -95,8 +95,10 @@ pub enum Event {
         task: TaskId,
         /// The attempt that the marker names, if there is one.
         winner: Option<AttemptId>,
-        /// The attempts that were asked after, each with its failure if one is in storage.
-        lost: Vec<(AttemptId, Option<Box<Failure>>)>,
+        /// The failures of the task that are in storage.
+        failures: Vec<Failure>,
+        /// What the action asked after.
+        lost: Vec<AttemptId>,
     },
     /// The pause that [`Action::RetryLater`] asked for is over.
     Retry {
@@ -268,13 +270,13 @@ pub enum Action {
         /// Which.
         job: JobId,
     },
-    /// Read a task's marker, and how attempts of it failed, and answer [`Event::MarkerRead`].
+    /// Read a task's marker and its failures, and answer [`Event::MarkerRead`].
     ReadMarker {
         /// The job.
         job: JobId,
         /// The task.
         task: TaskId,
-        /// Attempts whose worker was lost before it said how they ended.
+        /// Attempts whose worker was lost before it said how they ended: the answer is about them, too.
         lost: Vec<AttemptId>,
     },
     /// Say [`Event::Retry`] after a pause: the node or the store is in trouble, not the task.

@@ -306,12 +306,6 @@ impl JobState {
             return;
         }
         if !self.forget(worker, task, attempt) {
-            // It was taken for lost; it counts all the same.
-            if let Outcome::Failed(failure) = outcome
-                && self.count(task, *failure)
-            {
-                self.read_marker(task, out);
-            }
             return;
         }
         let end = match &outcome {
@@ -366,30 +360,30 @@ impl JobState {
         }
     }
 
-    /// What storage shows of a task, and of attempts whose worker was lost. One of them may have failed durably and
-    /// not have said so: whoever owned the job next would count that, so its budget is the same now.
+    /// What storage shows of a task, and so of attempts whose worker was lost. Any of them may have failed durably and
+    /// not have said so, be it after another was launched: the next owner would count that, so this one does.
     pub(super) fn marker_read(
         &mut self,
         task: TaskId,
         winner: Option<AttemptId>,
-        lost: Vec<(AttemptId, Option<Box<Failure>>)>,
+        (failures, lost): (Vec<Failure>, Vec<AttemptId>),
         out: &mut Actions,
     ) {
         let mut winner_recorded = false;
-        for (attempt, failure) in lost {
+        for attempt in lost {
             let Some(at) = self.doubtful.iter().position(|doubtful| *doubtful == (task, attempt)) else {
                 continue; // its worker has come back
             };
             self.doubtful.remove(at);
-            let end = match &failure {
-                _ if winner == Some(attempt) => AttemptEnd::Committed,
-                Some(_) => AttemptEnd::Failed,
-                None => AttemptEnd::Lost,
+            let end = match winner {
+                Some(winner) if winner == attempt => AttemptEnd::Committed,
+                _ if failures.iter().any(|failure| failure.attempt == attempt) => AttemptEnd::Failed,
+                _ => AttemptEnd::Lost,
             };
             winner_recorded |= end == AttemptEnd::Committed;
             out.record_end(self.job, task, attempt, end);
-            failure.into_iter().for_each(|failure| _ = self.count(task, *failure));
         }
+        failures.into_iter().for_each(|failure| self.count(task, failure));
         let is_current = self.step == Step::Running(task.stage);
         let is_asked_after = self.doubtful.iter().any(|(doubtful, _)| *doubtful == task);
         let Some(state) = self.task(task).filter(|state| is_current && state.winner.is_none()) else {
@@ -442,12 +436,13 @@ impl JobState {
         }
     }
 
-    /// Adds to what the task has used of its budget; false if it is known or does not matter any more. Each attempt fails
-    /// once, however often that is heard of.
-    fn count(&mut self, task: TaskId, failure: Failure) -> bool {
-        let is_known = self.has_failed(task, failure.attempt);
-        let state = self.task(task).filter(|state| !is_known && state.winner.is_none());
-        state.map(|state| state.failures.push(failure)).is_some()
+    /// Each attempt fails once, however often that is heard of.
+    fn count(&mut self, task: TaskId, failure: Failure) {
+        if !self.has_failed(task, failure.attempt)
+            && let Some(state) = self.task(task)
+        {
+            state.failures.push(failure);
+        }
     }
 
     /// Ends the job if a task has failed for good; not because of one whose marker is still to be read.

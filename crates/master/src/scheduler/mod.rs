@@ -59,8 +59,8 @@ impl Scheduler {
             Event::Loaded { job, epoch, loaded } => {
                 self.at_epoch(job, epoch, |state| state.load(loaded, out))
             }
-            Event::MarkerRead { job, epoch, task, winner, lost } => {
-                self.at_epoch(job, epoch, |state| state.marker_read(task, winner, lost, out));
+            Event::MarkerRead { job, epoch, task, winner, failures, lost } => {
+                self.at_epoch(job, epoch, |state| state.marker_read(task, winner, (failures, lost), out));
             }
             Event::Retry { job, epoch, task } => self.at_epoch(job, epoch, |state| state.retry(task, out)),
             Event::Sealed { job, epoch } => self.at_epoch(job, epoch, |state| state.sealed(out)),

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use mapreduce_core::{CodeRef, FailureKind, History, JobPhase, Plan, Role, Settings, Stage, invariants};
+use mapreduce_core::{
+    AttemptEnd, CodeRef, FailureKind, History, JobPhase, Plan, Role, Settings, Stage, invariants,
+};
 
 use super::*;
 
@@ -113,20 +115,14 @@ impl World {
         self.marker(task, None)
     }
 
-    /// Storage has this marker, and no failure of the attempts that were asked after.
+    /// Storage has this marker, and no failure of the task.
     fn marker(&mut self, task: TaskId, winner: Option<AttemptId>) -> &mut World {
-        self.found(task, winner, |_| None)
+        self.found(task, winner, &[])
     }
 
-    fn found(
-        &mut self,
-        task: TaskId,
-        winner: Option<AttemptId>,
-        failed: impl Fn(AttemptId) -> Option<Failure>,
-    ) -> &mut World {
-        let asked_after = self.asked_after.remove(&task).unwrap_or_default();
-        let lost = asked_after.into_iter().map(|attempt| (attempt, failed(attempt).map(Box::new))).collect();
-        self.tell(Event::MarkerRead { job: JOB, epoch: EPOCH, task, winner, lost })
+    fn found(&mut self, task: TaskId, winner: Option<AttemptId>, failures: &[Failure]) -> &mut World {
+        let (failures, lost) = (failures.to_vec(), self.asked_after.remove(&task).unwrap_or_default());
+        self.tell(Event::MarkerRead { job: JOB, epoch: EPOCH, task, winner, failures, lost })
     }
 
     fn reads_marker(&self, of: TaskId) -> bool {
@@ -193,42 +189,39 @@ fn a_lost_workers_task_is_launched_again_only_without_a_marker() {
 #[test]
 fn a_failure_that_a_lost_worker_could_not_report_costs_budget() {
     let mut world = World::with_job(0, loaded(1, 1));
+    let mut failures = Vec::new();
     for n in 1..=4 {
         assert_eq!(world.ending(), None);
         world.tell(Event::Attached { worker: worker(n), n_slots: 1 });
-        let (task, _) = world.offer(n).unwrap();
+        let (task, attempt) = world.offer(n).unwrap();
         world.tell(Event::Detached { worker: worker(n) });
-        world.found(task, None, |attempt| Some(failure(task, attempt, FailureKind::OutOfMemory)));
+        failures.push(failure(task, attempt, FailureKind::OutOfMemory));
+        world.found(task, None, &failures);
     }
     assert!(matches!(world.ending(), Some(Ending::Failed(f)) if f.attempt.number == 4));
-    let ends = world
-        .history
-        .iter()
-        .filter(|event| matches!(event, HistoryEvent::Ended { end: mapreduce_core::AttemptEnd::Failed, .. }));
-    assert_eq!(ends.count(), 4);
+    let is_failure =
+        |event: &&HistoryEvent| matches!(event, HistoryEvent::Ended { end: AttemptEnd::Failed, .. });
+    assert_eq!(world.history.iter().filter(is_failure).count(), 4);
 }
 
 #[test]
-fn a_failure_of_an_attempt_that_was_taken_for_lost_costs_budget_once() {
+fn an_attempt_that_was_taken_for_lost_and_fails_then_costs_budget_once() {
     let mut start = loaded(1, 1);
-    start.settings.max_attempts = 2;
+    start.settings.max_attempts = 3;
     let mut world = World::with_job(2, start);
     let (task, attempt) = world.offer(1).unwrap();
     world.tell(Event::Detached { worker: worker(1) });
     world.no_marker(task);
-    let late = failure(task, attempt, FailureKind::OutOfMemory);
-    world.tell(Event::Attached { worker: worker(1), n_slots: 1 });
-    for _ in 0..3 {
-        let outcome = Outcome::Failed(Box::new(late.clone()));
-        world.tell(Event::Reported { worker: worker(1), job: JOB, task, attempt, outcome });
-        if world.reads_marker(task) {
-            world.no_marker(task);
-        }
-        assert_eq!(world.ending(), None, "one of two is spent");
+    let mut failures = vec![failure(task, attempt, FailureKind::OutOfMemory)];
+    for n_failed in 2..=3 {
+        assert_eq!(world.ending(), None);
+        let (_, next) = world.offer(2).unwrap();
+        let failed = failure(task, next, FailureKind::OutOfMemory);
+        world.report((task, next), Outcome::Failed(Box::new(failed.clone())));
+        failures.push(failed);
+        assert_eq!(failures.len(), n_failed);
+        world.found(task, None, &failures);
     }
-    let second = world.offer(2).unwrap();
-    world.report(second, Outcome::Failed(Box::new(failure(task, second.1, FailureKind::OutOfMemory))));
-    world.no_marker(task);
     assert!(matches!(world.ending(), Some(Ending::Failed(_))));
 }
 
@@ -247,8 +240,7 @@ fn two_lost_attempts_of_a_task_are_both_looked_after_before_the_next_launch() {
     let one = world.asked_after[&task].clone();
     world.tell(Event::Detached { worker: worker(2) });
     assert_eq!(world.asked_after[&task], [first, second]);
-    let lost = one.into_iter().map(|attempt| (attempt, None)).collect();
-    world.tell(Event::MarkerRead { job: JOB, epoch: EPOCH, task, winner: None, lost });
+    world.tell(Event::MarkerRead { job: JOB, epoch: EPOCH, task, winner: None, failures: vec![], lost: one });
     assert_eq!(world.offer(3), None, "the second may have committed after this marker was read");
     world.marker(task, Some(second));
     assert!(world.seals(Stage::Map));
@@ -515,7 +507,7 @@ fn what_an_earlier_epoch_asked_for_is_ignored() {
     let mut world = World::with_job(1, loaded(1, 1));
     let (task, _) = world.offer(1).unwrap();
     let winner = Some(AttemptId { epoch: Epoch(0), number: 1 });
-    world.tell(Event::MarkerRead { job: JOB, epoch: Epoch(0), task, winner, lost: vec![] });
+    world.tell(Event::MarkerRead { job: JOB, epoch: Epoch(0), task, winner, failures: vec![], lost: vec![] });
     assert!(!world.seals(Stage::Map));
 }
 
