@@ -95,7 +95,7 @@ def run(copy: Path, command: list[str]) -> subprocess.CompletedProcess[str] | No
 
 def first_words(output: str) -> str:
     """The violation that the simulation names most often, or the test that failed first."""
-    violations = [re.sub(r"(?<!I)\d+", "N", said) for said in re.findall(r"violation: (.*)", output)]
+    violations = [re.sub(r"(?<![I\d])\d+", "N", said) for said in re.findall(r"violation: (.*)", output)]
     if violations:
         most = max(set(violations), key=violations.count)
         return most[:120].replace("|", "/")
