@@ -13,8 +13,14 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hdfs_native::file::FileWriter;
+use tokio::time::{Instant, sleep};
 
-use super::{connection::Connection, failure::Failure, io::in_time, place::Place};
+use super::{
+    connection::{Connection, PATIENCE, PAUSE},
+    failure::Failure,
+    io::in_time,
+    place::Place,
+};
 
 /// What is sent at one time.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -57,6 +63,22 @@ impl Draft {
         }
     }
 
+    /// One with `chunks` in it.
+    pub(super) async fn of(
+        connection: Arc<Connection>,
+        file: &str,
+        chunks: &[Bytes],
+    ) -> Result<Self, Failure> {
+        let mut draft = Draft::begin(connection, file).await?;
+        for chunk in chunks {
+            if let Err(failure) = draft.write(chunk.clone()).await {
+                draft.discard().await;
+                return Err(failure);
+            }
+        }
+        Ok(draft)
+    }
+
     /// Appends. After an error it is good for nothing.
     pub(super) async fn write(&mut self, mut bytes: Bytes) -> Result<(), Failure> {
         while !bytes.is_empty() {
@@ -64,6 +86,17 @@ impl Draft {
             in_time(DATA_PATIENCE, self.writer.write_bytes(chunk)).await?;
         }
         Ok(())
+    }
+
+    /// The same, and all DataNodes have what it has so far.
+    pub(super) async fn synced(mut self) -> Result<Self, Failure> {
+        match in_time(DATA_PATIENCE, self.writer.hsync()).await {
+            Ok(()) => Ok(self),
+            Err(failure) => {
+                self.discard().await;
+                Err(failure)
+            }
+        }
     }
 
     /// Makes it durable.
@@ -120,6 +153,23 @@ impl Written {
     async fn confirm(&self, file: &str, why: String) -> Result<(), Failure> {
         let found = self.connection.status(file).await;
         found.map(drop).map_err(|_| Failure::Unknown(why))
+    }
+}
+
+/// Makes a draft or a written file, again if it fails: it has no effect yet, and the next one goes to other DataNodes. The
+/// NameNode goes on sending writers to one that died until it notices, after ten minutes unless it is told otherwise.
+pub(super) async fn patiently<T, F>(make: impl Fn() -> F) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    let began = Instant::now();
+    loop {
+        match make().await {
+            Err(failure) if failure.may_pass() && began.elapsed() < PATIENCE => sleep(PAUSE).await,
+            // Nothing is in doubt before the rename.
+            Err(Failure::Unknown(why)) => return Err(Failure::NotNow(why)),
+            done => return done,
+        }
     }
 }
 

@@ -16,9 +16,12 @@ pub(super) enum Failure {
     /// There is such a file already.
     #[error("there is such a file already")]
     Exists,
-    /// There is no room, or the quota is used up. It has had no effect.
+    /// The quota is used up. It has had no effect.
     #[error("{0}")]
     Full(String),
+    /// DataNodes run, and none takes a block. They are full, or too busy, or have just started. It has had no effect.
+    #[error("{0}")]
+    NoRoom(String),
     /// The user may not do that.
     #[error("{0}; check who owns the directory, and HADOOP_USER_NAME")]
     Forbidden(String),
@@ -40,7 +43,7 @@ const NOT_NOW: [&str; 4] =
 impl Failure {
     /// Whether it may go better a little later. Trouble on the way to a DataNode does: the next file goes to others.
     pub(super) fn may_pass(&self) -> bool {
-        matches!(self, Failure::NotNow(_) | Failure::Unknown(_))
+        matches!(self, Failure::NotNow(_) | Failure::NoRoom(_) | Failure::Unknown(_))
     }
 
     /// Whether it may be asked for again although twice would be wrong.
@@ -57,7 +60,7 @@ impl Failure {
             Failure::Exists => Error::AlreadyExists { source: self.into(), path },
             Failure::Forbidden(_) => Error::PermissionDenied { source: self.into(), path },
             // Who asks whether storage is full looks for the operating system's word for it.
-            Failure::Full(why) => {
+            Failure::Full(why) | Failure::NoRoom(why) => {
                 generic(io::Error::new(io::ErrorKind::StorageFull, said(format!("{why}; free some space"))))
             }
             Failure::Refused(why) => generic(said(why)),
@@ -95,7 +98,7 @@ impl From<HdfsError> for Failure {
     }
 }
 
-/// Whether there was nobody to send it to.
+/// Whether there was nobody to send it to. What goes wrong with a connection that was there is told as aborted.
 fn was_never_sent(error: &io::Error) -> bool {
     use io::ErrorKind::{AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkUnreachable};
     matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable | AddrNotAvailable)
@@ -111,7 +114,8 @@ fn of_exception(exception: &str, message: &str) -> Failure {
         "FileNotFoundException" | "PathIsNotEmptyDirectoryException" => Failure::Absent,
         "FileAlreadyExistsException" => Failure::Exists,
         "AccessControlException" | "AuthorizationException" => Failure::Forbidden(said),
-        _ if name.contains("QuotaExceeded") || finds_no_room(message) => Failure::Full(said),
+        _ if name.contains("QuotaExceeded") => Failure::Full(said),
+        _ if finds_no_room(message) => Failure::NoRoom(said),
         // With no DataNode running it is not full, it is starting.
         _ if NOT_NOW.contains(&name) || message.contains("could only be") => Failure::NotNow(said),
         _ => Failure::Refused(said),
@@ -151,13 +155,16 @@ mod tests {
                  datanode(s) running and no node(s) are excluded in this operation.\n\tat org.apache.hadoop"
             )
         };
-        let full = storage_error(rpc("java.io.IOException", &message(2)));
+        let no_room = rpc("java.io.IOException", &message(2));
+        assert!(no_room.may_pass());
+        let full = storage_error(no_room);
         assert!(matches!(full, StorageError::Full { .. }), "{full}");
         let newer = "File /a could only be written to 0 of the 1 minReplication nodes. There are 12 datanode(s) running \
                      and 12 node(s) are excluded in this operation.";
-        assert!(matches!(rpc("java.io.IOException", newer), Failure::Full(_)));
+        assert!(matches!(rpc("java.io.IOException", newer), Failure::NoRoom(_)));
         let quota =
             rpc("org.apache.hadoop.hdfs.protocol.DSQuotaExceededException", "The DiskSpace quota of /a");
+        assert!(!quota.may_pass());
         assert!(matches!(storage_error(quota), StorageError::Full { .. }));
         let starting = rpc("java.io.IOException", &message(0));
         assert!(starting.may_pass());

@@ -96,7 +96,7 @@ impl ObjectStore for Hdfs {
             return Err(not_implemented("put_multipart_opts with attributes"));
         }
         let file = self.connection.place.file(path);
-        Ok(Box::new(Upload::begin(self.connection.clone(), file).await?))
+        Ok(Box::new(Upload::new(self.connection.clone(), file)?))
     }
 
     async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {

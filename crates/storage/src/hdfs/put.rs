@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep};
 
 use super::{
-    connection::{Connection, PATIENCE, PAUSE},
-    draft::{Draft, Target, Written},
+    connection::Connection,
+    draft::{Draft, Target, patiently},
     failure::Failure,
 };
 
@@ -26,30 +25,6 @@ pub(super) async fn put(
             Err(failure) => return Err(failure),
         }
     }
-    patiently(&connection, file, chunks).await?.publish(file, target).await
-}
-
-/// Writes them, again if it fails: it has no effect yet, and the next file goes to other DataNodes. The NameNode goes on
-/// sending writers to one that died until it notices, after ten minutes unless it is told otherwise.
-async fn patiently(connection: &Arc<Connection>, file: &str, chunks: &[Bytes]) -> Result<Written, Failure> {
-    let began = Instant::now();
-    loop {
-        match write(connection, file, chunks).await {
-            Err(failure) if failure.may_pass() && began.elapsed() < PATIENCE => sleep(PAUSE).await,
-            // Nothing is in doubt before the rename.
-            Err(Failure::Unknown(why)) => return Err(Failure::NotNow(why)),
-            done => return done,
-        }
-    }
-}
-
-async fn write(connection: &Arc<Connection>, file: &str, chunks: &[Bytes]) -> Result<Written, Failure> {
-    let mut draft = Draft::begin(connection.clone(), file).await?;
-    for chunk in chunks {
-        if let Err(failure) = draft.write(chunk.clone()).await {
-            draft.discard().await;
-            return Err(failure);
-        }
-    }
-    draft.close().await
+    let written = patiently(|| async { Draft::of(connection.clone(), file, chunks).await?.close().await });
+    written.await?.publish(file, target).await
 }

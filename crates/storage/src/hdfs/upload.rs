@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use object_store::{MultipartUpload, PutPayload, PutResult, Result, UploadPart};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
     connection::Connection,
-    draft::{Draft, Target},
+    draft::{Draft, Target, patiently},
     failure::Failure,
     io, made,
 };
@@ -33,16 +34,10 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    pub(super) async fn begin(connection: Arc<Connection>, file: String) -> Result<Self> {
+    pub(super) fn new(connection: Arc<Connection>, file: String) -> Result<Self> {
         let (requests, received) = mpsc::unbounded_channel();
-        let (for_task, file_of_task) = (connection.clone(), file.clone());
-        io::run(async move {
-            let draft = Draft::begin(for_task.clone(), &file_of_task).await;
-            let draft = draft.map_err(|failure| failure.about(&for_task.place, &file_of_task))?;
-            io::handle()?.spawn(write(draft, file_of_task, received));
-            Ok(())
-        })
-        .await?;
+        let writing = Writing { connection: connection.clone(), file: file.clone(), draft: None };
+        io::handle()?.spawn(writing.serve(received));
         Ok(Upload { connection, file, requests })
     }
 
@@ -74,36 +69,67 @@ impl MultipartUpload for Upload {
     }
 }
 
-/// Does what is asked for until something fails or it is over. A caller that does not wait for a reply gets none.
-async fn write(mut draft: Draft, file: String, mut requests: mpsc::UnboundedReceiver<Request>) {
-    loop {
-        match requests.recv().await {
-            Some(Request::Append(part, reply)) => match append(&mut draft, part).await {
-                Ok(()) => drop(reply.send(Ok(()))),
-                Err(failure) => {
-                    draft.discard().await;
-                    return drop(reply.send(Err(failure)));
-                }
-            },
-            Some(Request::Complete(reply)) => {
-                let done = match draft.close().await {
-                    Ok(written) => written.publish(&file, Target::MayBeThere).await,
-                    Err(failure) => Err(failure),
-                };
-                return drop(reply.send(done));
-            }
-            Some(Request::Abort(reply)) => {
-                draft.discard().await;
-                return drop(reply.send(Ok(())));
-            }
-            None => return draft.discard().await,
-        }
-    }
+/// What the task owns.
+struct Writing {
+    connection: Arc<Connection>,
+    file: String,
+    /// None before the first part.
+    draft: Option<Draft>,
 }
 
-async fn append(draft: &mut Draft, part: PutPayload) -> Result<(), Failure> {
-    for chunk in part {
-        draft.write(chunk).await?;
+impl Writing {
+    /// Does what is asked for until something fails or it is over. A caller that does not wait for a reply gets none.
+    async fn serve(mut self, mut requests: mpsc::UnboundedReceiver<Request>) {
+        loop {
+            match requests.recv().await {
+                Some(Request::Append(part, reply)) => {
+                    let done = self.append(part).await;
+                    let failed = done.is_err();
+                    if failed {
+                        self.discard().await;
+                    }
+                    drop(reply.send(done));
+                    if failed {
+                        return;
+                    }
+                }
+                Some(Request::Complete(reply)) => return drop(reply.send(self.complete().await)),
+                Some(Request::Abort(reply)) => {
+                    self.discard().await;
+                    return drop(reply.send(Ok(())));
+                }
+                None => return self.discard().await,
+            }
+        }
     }
-    Ok(())
+
+    /// The first part is kept until the DataNodes have it: if one of them is dead, which most often shows then, others get
+    /// it, and the upload need not begin again.
+    async fn append(&mut self, part: PutPayload) -> Result<(), Failure> {
+        let chunks: Vec<Bytes> = part.into_iter().collect();
+        if let Some(draft) = &mut self.draft {
+            for chunk in chunks {
+                draft.write(chunk).await?;
+            }
+            return Ok(());
+        }
+        let (connection, file) = (&self.connection, &self.file);
+        let begin = || async { Draft::of(connection.clone(), file, &chunks).await?.synced().await };
+        self.draft = Some(patiently(begin).await?);
+        Ok(())
+    }
+
+    async fn complete(self) -> Result<(), Failure> {
+        let draft = match self.draft {
+            Some(draft) => draft,
+            None => Draft::begin(self.connection, &self.file).await?,
+        };
+        draft.close().await?.publish(&self.file, Target::MayBeThere).await
+    }
+
+    async fn discard(&mut self) {
+        if let Some(draft) = self.draft.take() {
+            draft.discard().await;
+        }
+    }
 }
