@@ -37,8 +37,13 @@ static CALM: LazyLock<Servers> = LazyLock::new(|| Servers::start(1, 1));
 /// More than goes into one part of an upload.
 const SEVERAL_PARTS: usize = (20 << 20) + 17;
 
+/// So many bytes, others for each seed. They repeat after a length that nothing is cut by.
 fn content(length: usize, seed: u32) -> Bytes {
-    (0..length as u32).map(|n| ((n ^ seed).wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+    let block: Vec<u8> =
+        (0..65_521u32).map(|n| ((n ^ seed).wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let mut content = block.repeat(length / block.len() + 1);
+    content.truncate(length);
+    content.into()
 }
 
 fn is_unavailable(error: &StorageError) -> bool {
@@ -141,19 +146,21 @@ async fn a_quota_that_is_used_up_is_a_full_store() {
 async fn nobody_there_is_said_with_the_address_and_the_time() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     // Somebody who never says anything.
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let name = |port: u16| format!("hdfs://127.0.0.1:{port}");
-    for (port, because) in [(nobody, "refused"), (silent.local_addr().unwrap().port(), "gave no answer")] {
+    let try_it = async |port: u16, because: &str| {
         let store = open(&format!("{}/x", name(port))).unwrap();
         let path = paths::spec(JOB);
         let (wrote, found) = join!(store.put(&path, "x".into()), read_bytes(&store, &path));
         let found = found.unwrap_err();
         assert!(is_unavailable(&found), "{found}");
         for said in [wrote.unwrap_err().to_string(), found.to_string()] {
-            let expected = [name(port), because.into(), "jobs/job_7/spec".into(), "tried for ".into()];
+            let expected = [&name(port), because, "jobs/job_7/spec", "tried for "];
             assert!(expected.iter().all(|part| said.contains(part)), "{said}");
         }
-    }
+    };
+    let silent = listener.local_addr().unwrap().port();
+    join!(try_it(nobody, "refused"), try_it(silent, "gave no answer"));
 }
 
 /// A rename whose request or reply is lost.
