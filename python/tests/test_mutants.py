@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
+
+import pytest
+
+tomllib = pytest.importorskip("tomllib", reason="Python reads TOML from 3.11 on")
 
 ROOT = Path(__file__).resolve().parents[2]
 
