@@ -6,7 +6,7 @@
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut cluster = LocalCluster::start(LocalOptions::default()).await?;
 //! let user = Credentials::User { username: "admin".into(), password: "admin".into() };
-//! let client = Client::new(cluster.urls().clone(), user)?;
+//! let client = Client::new(cluster.urls().clone(), user).await?;
 //! println!("{}", client.login().await?);
 //! println!("{:?}", monitor::snapshot(cluster.urls()).await?.workers);
 //! cluster.shutdown(true).await?;

@@ -57,8 +57,8 @@ mod tests {
         assert!(ClusterUrls::local(Path::new("data"), "").is_err());
     }
 
-    #[test]
-    fn only_what_goes_with_its_cluster_is_not_synced() {
+    #[tokio::test]
+    async fn only_what_goes_with_its_cluster_is_not_synced() {
         let directory = tempfile::tempdir().unwrap();
         let urls = || ClusterUrls::local(directory.path(), "sqlite:///home/users").unwrap();
         let synced = urls();
@@ -70,7 +70,7 @@ mod tests {
         assert_eq!(unsynced.users, synced.users);
         assert_eq!(unsynced.storage_directory(), synced.storage_directory());
         mapreduce_storage::open(&unsynced.storage).unwrap();
-        mapreduce_coordination::open(&unsynced.coordination, None).unwrap();
+        mapreduce_coordination::open(&unsynced.coordination, None).await.unwrap();
         assert!(directory.path().join("coordination.db").exists());
     }
 }

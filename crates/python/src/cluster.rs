@@ -158,7 +158,7 @@ impl Cluster {
         let directory = cluster.directory().to_owned();
         let credentials = Credentials::User { username: username.clone(), password };
         // A client's connections live in the runtime.
-        let client = block_on(py, || async { mapreduce::Client::new(urls.clone(), credentials) })?;
+        let client = block_on(py, || mapreduce::Client::new(urls.clone(), credentials))?;
         let client = client.map_err(ClusterError::from).map_err(cluster_error)?;
         let closed = watch::Sender::new(false);
         let live = Live { cluster: RwLock::new(cluster), client, urls, username, closed };

@@ -29,7 +29,7 @@ impl User {
 
     /// Checks name and password against the users at `url`; needs no master.
     pub async fn check(&self, url: &str) -> Result {
-        let users = mapreduce_coordination::open(url, None)?;
+        let users = mapreduce_coordination::open(url, None).await?;
         let registry = UserRegistry::open(users.clone()).await?;
         registry.authenticate(&self.username, &Self::password()?).await?;
         users.close().await;

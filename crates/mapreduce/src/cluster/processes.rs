@@ -42,7 +42,8 @@ pub(super) async fn spawn(
         return Ok(());
     }
     let mut keeper = connect(directory).await?;
-    let coordinator = mapreduce_coordination::open(&urls.coordination, None).map_err(ClientError::from)?;
+    let coordinator =
+        mapreduce_coordination::open(&urls.coordination, None).await.map_err(ClientError::from)?;
     let mut starting: HashMap<u32, Option<PathBuf>> =
         match ask(&mut keeper, &Request::Spawn { masters, workers }).await? {
             Reply::Spawned(spawned) => spawned.into_iter().map(|s| (s.pid, s.log)).collect(),
@@ -110,7 +111,7 @@ impl Living {
     /// Everybody who lives in the cluster at `urls`: masters, then workers.
     pub async fn all(urls: &ClusterUrls) -> Result<(Vec<Living>, Vec<Living>), ClusterError> {
         let coordinator =
-            mapreduce_coordination::open(&urls.coordination, None).map_err(ClientError::from)?;
+            mapreduce_coordination::open(&urls.coordination, None).await.map_err(ClientError::from)?;
         let (masters, workers) = monitor::members(&*coordinator).await?;
         coordinator.close().await;
         Ok((Living::of(masters)?, Living::of(workers)?))
