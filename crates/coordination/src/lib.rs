@@ -131,7 +131,9 @@ pub enum CoordinationError {
 /// hint that something changed.
 ///
 /// Guarantees every backend must give, and that the one conformance suite checks:
-/// - Reads and writes of one path are linearizable across processes.
+/// - Reads and writes of one path are linearizable across processes. One exception: a read from ZooKeeper through a
+///   leader that does not know yet that it was deposed may tell what was true a while ago. Nothing may be decided by
+///   reads alone, and nothing is.
 /// - A write that returned is durable.
 /// - `create` succeeds for exactly one of any number of contenders; `set` and `delete` only at the expected
 ///   version.

@@ -21,12 +21,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use mapreduce_coordination::{CoordinationError, Coordinator, Entry, Lifetime, SessionOptions, open};
+use mapreduce_coordination::{
+    CoordinationError, Coordinator, Entry, Lifetime, SessionOptions, Version, open,
+};
 use mapreduce_core::{Incarnation, Role};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     sync::{Mutex, MutexGuard, watch},
     task::JoinSet,
+    time::sleep,
 };
 use zookeeper_servers::Servers;
 
@@ -48,7 +51,9 @@ async fn ensemble() -> MutexGuard<'static, Servers> {
 
 fn session(lease: Duration) -> Option<SessionOptions> {
     static INCARNATIONS: AtomicU64 = AtomicU64::new(1);
-    let incarnation = Incarnation::new(Role::Worker, INCARNATIONS.fetch_add(1, Ordering::Relaxed));
+    let process = u64::from(std::process::id()) << 16;
+    let n = INCARNATIONS.fetch_add(1, Ordering::Relaxed);
+    let incarnation = Incarnation::new(Role::Worker, process + n);
     Some(SessionOptions { incarnation, lease, watch_others: false })
 }
 
@@ -170,11 +175,13 @@ async fn every_server_is_restarted_in_turn_and_sessions_live_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stopped_leader_is_left_behind_and_its_reads_are_not_stale_when_it_goes_on() {
+async fn a_stopped_leader_is_left_behind_and_decides_nothing_when_it_goes_on() {
     let servers = ensemble().await;
     let url = servers.url("/stopped");
-    let c = open(&url, session(LONG)).await.unwrap();
-    let mut version = c.create("/a/x", "0".into(), Lifetime::Durable).await.unwrap();
+    // A client looks for another server after two fifths of its lease.
+    let c = open(&url, session(Duration::from_secs(15))).await.unwrap();
+    let old = c.create("/a/x", "0".into(), Lifetime::Durable).await.unwrap();
+    let mut version = old;
     let leader = servers.leader();
     let through_it = format!("zookeeper://127.0.0.1:{}/stopped", servers.ports[leader]);
     let reader = open(&through_it, None).await.unwrap();
@@ -197,27 +204,36 @@ async fn a_stopped_leader_is_left_behind_and_its_reads_are_not_stale_when_it_goe
         }
     }
     servers.signal(leader, Signal::CONT);
-    assert_eq!(read(&reader, "/a/x").await, Entry { value: "1".into(), version });
+    // It may not know yet, and tell what was true. But it can't do anything.
+    let set = reader.set("/a/x", "2".into(), old).await;
+    assert!(set.is_err(), "{set:?}");
+    loop {
+        let entry = read(&reader, "/a/x").await;
+        if entry.version == version {
+            break;
+        }
+        assert_eq!(entry, Entry { value: "0".into(), version: old });
+    }
+    assert_eq!(read(&c, "/a/x").await, Entry { value: "1".into(), version });
     assert!(!*c.session_lost().borrow());
 }
 
-/// Longer than the client library waits for a server before it gives its session up; the servers, who were not there to
-/// count, give a whole lease after their return.
+/// First a server without a quorum, then no server: longer than the client library waits for one before it gives its
+/// session up, which is 14 s. The servers, who were not there to count, give a whole lease after their return.
 #[tokio::test(flavor = "multi_thread")]
-async fn sessions_survive_a_full_outage_that_is_longer_than_their_lease() {
+async fn sessions_survive_an_outage_that_is_longer_than_their_lease_and_newcomers_hear_of_it() {
+    let lease = Duration::from_secs(10);
     let servers = ensemble().await;
     let url = servers.url("/outage");
-    let c = open(&url, session(Duration::from_secs(12))).await.unwrap();
+    let c = open(&url, session(lease)).await.unwrap();
     let here = c.create("/here/1", "".into(), Lifetime::Session).await.unwrap();
     let version = c.create("/a/x", "0".into(), Lifetime::Durable).await.unwrap();
     let mut changes = c.watch("/");
-    (0..3).for_each(|i| servers.kill(i));
-    // Each call waits for ten seconds.
-    for _ in 0..2 {
-        let error = c.get("/a/x").await.unwrap_err().to_string();
-        assert!(error.contains(&url) && error.contains("could be reached for 10s"), "{error}");
-    }
-    assert!(matches!(c.set("/a/x", "1".into(), version).await, Err(CoordinationError::Unavailable { .. })));
+    servers.kill(1);
+    servers.kill(2);
+    tokio::join!(no_quorum(&servers), unreachable(&c, &url, version));
+    servers.kill(0);
+    sleep(lease).await;
     assert!(!*c.session_lost().borrow(), "nobody has said so");
     changes.borrow_and_update();
     (0..3).for_each(|i| servers.restart(i));
@@ -228,11 +244,8 @@ async fn sessions_survive_a_full_outage_that_is_longer_than_their_lease() {
     c.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn without_a_quorum_it_says_so_and_of_whom() {
-    let servers = ensemble().await;
-    servers.kill(1);
-    servers.kill(2);
+/// A newcomer hears of whom there is, and that they are not enough.
+async fn no_quorum(servers: &Servers) {
     let text = refusal(&servers.url("/quorum")).await;
     let [a, b, c] = servers.ports[..] else { panic!() };
     let expected = [
@@ -242,6 +255,25 @@ async fn without_a_quorum_it_says_so_and_of_whom() {
         format!("127.0.0.1:{c} can't be reached"),
     ];
     assert!(expected.iter().all(|part| text.contains(part)), "{text}");
+}
+
+/// Calls wait for ten seconds, say so, and have done nothing.
+async fn unreachable(c: &C, url: &str, version: Version) {
+    // A call that was under way when the connection broke says that instead.
+    loop {
+        match c.get("/a/x").await {
+            Err(error @ CoordinationError::Unavailable { .. }) => {
+                let text = error.to_string();
+                assert!(text.contains(url), "{text}");
+                if text.contains("could be reached for 10s") {
+                    break;
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let set = c.set("/a/x", "1".into(), version).await;
+    assert!(matches!(set, Err(CoordinationError::Unavailable { .. })), "{set:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -383,7 +415,14 @@ async fn a_stopped_process_loses_its_session_and_does_no_harm_when_it_wakes() {
     kill_process(Pid::from_child(&stopped.process), Signal::STOP).unwrap();
     until_workers(&c, 0).await;
     kill_process(Pid::from_child(&stopped.process), Signal::CONT).unwrap();
-    assert_eq!(stopped.order("write"), "Err(SessionLost)");
+    // The connection may break first, and that says nothing. All the same nothing is written.
+    loop {
+        let outcome = stopped.order("write");
+        if outcome == "Err(SessionLost)" {
+            break;
+        }
+        assert!(["Err(Ambiguous", "Err(Unavailable"].iter().any(|e| outcome.starts_with(e)), "{outcome}");
+    }
     assert_eq!(stopped.order("await loss"), "lost");
     assert_eq!(c.get("/jobs/late").await, Ok(None));
 

@@ -48,7 +48,7 @@ impl Access {
     }
 
     /// Makes the root and what is missing above it, and sees to it that it is ours.
-    pub async fn open_root(&self, client: &Client, root: &str) -> Result<(), RootError> {
+    pub async fn open_root(&self, client: &Client, root: &str) -> Result<Root, Error> {
         let (synced, data, acl) =
             tokio::join!(client.sync(root), client.get_data(root), client.get_acl(root));
         synced?;
@@ -59,7 +59,7 @@ impl Access {
             }
             acl => acl?.0,
         };
-        if self.login.is_some() && acl.iter().any(is_open) { Err(RootError::Open) } else { Ok(()) }
+        Ok(if self.login.is_some() && acl.iter().any(is_open) { Root::Open } else { Root::Ours })
     }
 }
 
@@ -79,17 +79,11 @@ fn read_login(file: &Path) -> Result<String, String> {
     }
 }
 
-/// Why the root can't be used.
-#[derive(Debug)]
-pub(super) enum RootError {
+/// What the root was found to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Root {
+    /// There for us to use.
+    Ours,
     /// Everybody may change it, although we have a password.
     Open,
-    /// The servers' answer.
-    Servers(Error),
-}
-
-impl From<Error> for RootError {
-    fn from(error: Error) -> Self {
-        RootError::Servers(error)
-    }
 }

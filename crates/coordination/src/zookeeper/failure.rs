@@ -70,6 +70,11 @@ impl From<MultiWriteError> for Failure {
     }
 }
 
+/// Whether the call may have been carried out, or may be carried out yet.
+pub(super) fn is_unknown(error: &Error) -> bool {
+    matches!(Failure::from(error.clone()), Failure::Unknown(_))
+}
+
 /// Whether the session, as the client library sees it, is over. That is more often than the servers' view: it also gives
 /// up when it could not reach any of them for 7/5 of the lease.
 pub(super) fn is_terminal(error: &Error) -> bool {

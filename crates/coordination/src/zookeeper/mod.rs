@@ -12,9 +12,10 @@
 //!
 //! **Reads.** A server may lag behind, so that every read is sent together with a `sync`: the server answers when it
 //! has caught up with the leader. That costs a message from the server to the leader and back, no write and no disk.
-//! One thing remains: a leader that was cut off from the others goes on for at most ZooKeeper's `syncLimit` before it
-//! notices, and who reads through it reads what was true when it was cut off. Nothing safe hangs on that: whatever is
-//! decided is decided by compare-and-set, which no leader can do alone.
+//! One thing remains: a leader that was cut off from the others, or stopped and woken, goes on for at most ZooKeeper's
+//! `syncLimit` before it notices, and who reads through it reads what was true when it was cut off. Nothing safe hangs on
+//! that: whatever is decided is decided by compare-and-set, which no leader can do alone, and one session's reads never go
+//! back. The remedy, a write before each read, would cost more writes than everything else together.
 //!
 //! **Versions.** An entry's version is its `mzxid`, the transaction of the last write: the ensemble never gives one
 //! twice. `entries.rs` says how a write is made conditional on it.
@@ -29,18 +30,21 @@ mod names;
 mod session;
 mod url;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use mapreduce_core::Incarnation;
-use tokio::{sync::watch, task::AbortHandle};
+use tokio::{sync::watch, task::AbortHandle, time::sleep};
 use zookeeper_client::{Client, CreateMode, Error};
 
 use self::{
-    access::{Access, RootError},
-    connect::Servers,
-    failure::Failure,
+    access::{Access, Root},
+    connect::{PATIENCE, Servers},
+    failure::{Failure, is_unknown},
     names::Node,
     session::Session,
     url::Place,
@@ -49,6 +53,9 @@ use crate::{CoordinationError, Coordinator, Entry, Lifetime, SessionOptions, Ver
 
 /// The lease of who has no entries that live with a session. It only says how soon a dead connection is noticed.
 const LEASE_OF_READERS: Duration = Duration::from_secs(10);
+
+/// Between two tries of what a broken connection cut off.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
 /// See [`crate::open`]; `rest` is what follows `zookeeper://` in `url`.
 pub(crate) async fn open(
@@ -89,40 +96,55 @@ async fn open_root(servers: &Servers, client: &Client) -> Result<(), String> {
         Some(file) => format!("with the name and password in {}", file.display()),
         None => "without a name and password (?auth=/absolute/file)".to_owned(),
     };
-    match servers.access.open_root(client, root).await {
-        Ok(()) => Ok(()),
-        Err(RootError::Open) => Err(format!(
+    match patiently(client, async || servers.access.open_root(client, root).await).await {
+        Ok(Root::Ours) => Ok(()),
+        Ok(Root::Open) => Err(format!(
             "everybody may change {root}, so that a password protects nothing: remove it, or set its ACL to the name \
              and password in {}",
             auth.as_deref().unwrap_or("".as_ref()).display()
         )),
-        Err(RootError::Servers(Error::NoAuth)) => {
-            Err(format!("{root} can't be used {with}: the servers don't allow it"))
-        }
-        Err(RootError::Servers(error)) => Err(format!("{root} can't be opened: {error}")),
+        Err(Error::NoAuth) => Err(format!("{root} can't be used {with}: the servers don't allow it")),
+        Err(error) => Err(format!("{root} can't be opened: {error}")),
     }
 }
 
 /// Makes the node that stands for the incarnation's session, so that it has only one.
 async fn begin(servers: &Servers, client: &Client, incarnation: &Incarnation) -> Result<(), String> {
     let node = Node::of_session(&servers.place.root, incarnation.as_str());
-    loop {
-        let options = servers.access.made(CreateMode::Ephemeral);
-        match client.create(&node.path, b"", &options).await {
-            Ok(_) => return Ok(()),
-            Err(Error::NoNode) => entries::make_directory(servers, client, &node.directory)
-                .await
-                .map_err(|error| format!("{} can't be made: {error}", node.directory))?,
+    let make = async || {
+        entries::make_directory(servers, client, &node.directory).await?;
+        match client.create(&node.path, b"", &servers.access.made(CreateMode::Ephemeral)).await {
+            Ok(_) => Ok(true),
+            // Perhaps by an earlier try whose answer was lost.
             Err(Error::NodeExists) => {
-                let found = client.check_stat(&node.path).await;
-                return match found {
-                    // Made by an earlier try whose answer was lost.
-                    Ok(Some(stat)) if stat.ephemeral_owner == client.session_id().0 => Ok(()),
-                    _ => Err(format!("{incarnation} has a session: make a new incarnation at every start")),
-                };
+                let found = client.check_stat(&node.path).await?;
+                Ok(found.is_some_and(|stat| stat.ephemeral_owner == client.session_id().0))
             }
-            Err(Error::ConnectionLoss) => {}
-            Err(error) => return Err(format!("{} can't be made: {error}", node.path)),
+            Err(error) => Err(error),
+        }
+    };
+    match patiently(client, make).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(format!("{incarnation} has a session: make a new incarnation at every start")),
+        Err(error) => Err(format!("{} can't be made: {error}", node.path)),
+    }
+}
+
+/// Does again what a broken connection cut off, for a while: the servers may be electing a leader.
+async fn patiently<T>(
+    client: &Client,
+    mut action: impl AsyncFnMut() -> Result<T, Error>,
+) -> Result<T, Error> {
+    let began = Instant::now();
+    loop {
+        match action().await {
+            Err(error)
+                if is_unknown(&error) && !client.state().is_terminated() && began.elapsed() < PATIENCE =>
+            {
+                tracing::info!("trying again: {error}");
+                sleep(RETRY_PAUSE).await;
+            }
+            outcome => return outcome,
         }
     }
 }
