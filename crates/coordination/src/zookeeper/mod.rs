@@ -96,57 +96,59 @@ async fn open_root(servers: &Servers, client: &Client) -> Result<(), String> {
         Some(file) => format!("with the name and password in {}", file.display()),
         None => "without a name and password (?auth=/absolute/file)".to_owned(),
     };
-    match patiently(client, async || servers.access.open_root(client, root).await).await {
-        Ok(Root::Ours) => Ok(()),
-        Ok(Root::Open) => Err(format!(
-            "everybody may change {root}, so that a password protects nothing: remove it, or set its ACL to the name \
-             and password in {}",
-            auth.as_deref().unwrap_or("".as_ref()).display()
-        )),
-        Err(Error::NoAuth) => Err(format!("{root} can't be used {with}: the servers don't allow it")),
-        Err(error) => Err(format!("{root} can't be opened: {error}")),
+    let began = Instant::now();
+    loop {
+        return match servers.access.open_root(client, root).await {
+            Ok(Root::Ours) => Ok(()),
+            Ok(Root::Open) => Err(format!(
+                "everybody may change {root}, so that a password protects nothing: remove it, or set its ACL to the \
+                 name and password in {}",
+                auth.as_deref().unwrap_or("".as_ref()).display()
+            )),
+            Err(Error::NoAuth) => Err(format!("{root} can't be used {with}: the servers don't allow it")),
+            Err(error) if may_be_tried_again(client, &error, began).await => continue,
+            Err(error) => Err(format!("{root} can't be opened: {error}")),
+        };
     }
 }
 
 /// Makes the node that stands for the incarnation's session, so that it has only one.
 async fn begin(servers: &Servers, client: &Client, incarnation: &Incarnation) -> Result<(), String> {
     let node = Node::of_session(&servers.place.root, incarnation.as_str());
-    let make = async || {
-        entries::make_directory(servers, client, &node.directory).await?;
-        match client.create(&node.path, b"", &servers.access.made(CreateMode::Ephemeral)).await {
-            Ok(_) => Ok(true),
-            // Perhaps by an earlier try whose answer was lost.
-            Err(Error::NodeExists) => {
-                let found = client.check_stat(&node.path).await?;
-                Ok(found.is_some_and(|stat| stat.ephemeral_owner == client.session_id().0))
-            }
-            Err(error) => Err(error),
-        }
-    };
-    match patiently(client, make).await {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(format!("{incarnation} has a session: make a new incarnation at every start")),
-        Err(error) => Err(format!("{} can't be made: {error}", node.path)),
+    let began = Instant::now();
+    loop {
+        return match make_session_node(servers, client, &node).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(format!("{incarnation} has a session: make a new incarnation at every start")),
+            Err(error) if may_be_tried_again(client, &error, began).await => continue,
+            Err(error) => Err(format!("{} can't be made: {error}", node.path)),
+        };
     }
 }
 
-/// Does again what a broken connection cut off, for a while: the servers may be electing a leader.
-async fn patiently<T>(
-    client: &Client,
-    mut action: impl AsyncFnMut() -> Result<T, Error>,
-) -> Result<T, Error> {
-    let began = Instant::now();
-    loop {
-        match action().await {
-            Err(error)
-                if is_unknown(&error) && !client.state().is_terminated() && began.elapsed() < PATIENCE =>
-            {
-                tracing::info!("trying again: {error}");
-                sleep(RETRY_PAUSE).await;
-            }
-            outcome => return outcome,
+/// Whether the node is this session's.
+async fn make_session_node(servers: &Servers, client: &Client, node: &Node) -> Result<bool, Error> {
+    entries::make_directory(servers, client, &node.directory).await?;
+    match client.create(&node.path, b"", &servers.access.made(CreateMode::Ephemeral)).await {
+        Ok(_) => Ok(true),
+        // Perhaps by an earlier try whose answer was lost.
+        Err(Error::NodeExists) => {
+            let found = client.check_stat(&node.path).await?;
+            Ok(found.is_some_and(|stat| stat.ephemeral_owner == client.session_id().0))
         }
+        Err(error) => Err(error),
     }
+}
+
+/// Whether what a broken connection cut off may be done again, and then after a pause: the servers may be electing a
+/// leader.
+async fn may_be_tried_again(client: &Client, error: &Error, began: Instant) -> bool {
+    let may = is_unknown(error) && !client.state().is_terminated() && began.elapsed() < PATIENCE;
+    if may {
+        tracing::info!("trying again: {error}");
+        sleep(RETRY_PAUSE).await;
+    }
+    may
 }
 
 /// One process's connection to the store.
