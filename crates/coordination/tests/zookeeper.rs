@@ -118,11 +118,15 @@ async fn count_through(
         let (path, acknowledged, stopped) = (format!("/counters/{n}"), acknowledged.clone(), stopped.clone());
         counters.spawn(async move { (n, count(c, path, acknowledged, stopped).await) });
     }
+    let reader = open(url, None).await.unwrap();
+    let mut changes = reader.watch("/");
     more(&mut progress).await;
     disturb(&mut progress).await;
     more(&mut progress).await;
+    // Whoever watches still hears of every write, and not only of connections that come and go.
+    let now = *changes.borrow();
+    changes.wait_for(|n| *n >= now + 100).await.unwrap();
     stop.send_replace(true);
-    let reader = open(url, None).await.unwrap();
     let mut n_ambiguous = 0;
     while let Some(done) = counters.join_next().await {
         let (n, (counted, ambiguous)) = done.unwrap();

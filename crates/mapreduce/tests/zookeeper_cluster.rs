@@ -1,192 +1,112 @@
-//! A cluster whose masters and workers are started by hand and meet in a real ZooKeeper; its owner is killed in the
-//! middle of a job. The program is its own executor, so it has no test harness.
+//! Clusters whose masters and workers are started by hand and meet in a real ensemble of three ZooKeeper servers, while
+//! all of them are killed and stopped in the middle of jobs. The program is its own executor, so it has no test harness.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests fail by panicking")]
 
+#[path = "support/by_hand.rs"]
+mod by_hand;
+#[path = "support/gate.rs"]
+mod gate;
 #[path = "../../coordination/tests/support/zookeeper.rs"]
 mod zookeeper_servers;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    env, fs,
-    path::{Path, PathBuf},
-    process::{Child, Command},
-    thread,
-    time::Duration,
-};
+use std::{env, fs};
 
-use mapreduce::{
-    ClusterUrls,
-    monitor::{self, Snapshot},
-    native::{Done, Emit, Input, Job, Mapper, NoCombiner, Record, Session, Sum, UserError},
-};
-use mapreduce_core::Incarnation;
-use mapreduce_storage::view::Outcome;
-use tokio::runtime::Runtime;
+use by_hand::Cluster;
+use gate::{CountWords, Gate, Gated};
+use mapreduce::native::{Job, Sum};
+use mapreduce_core::JobId;
+use rustix::process::Signal;
 use zookeeper_servers::Servers;
 
 /// More than that gives figures for the documentation: how many transactions a job costs.
 const N_TASKS: &str = "ZOOKEEPER_TEST_TASKS";
 
-#[derive(Clone, Default)]
-struct Words;
-
-impl Mapper for Words {
-    type Key = String;
-    type Value = u64;
-
-    fn map(&mut self, record: Record<'_>, emit: &mut Emit<'_, String, u64>) -> Result<(), UserError> {
-        emit.emit(record.text()?, 1);
-        Ok(())
-    }
-}
-
-/// Masters and workers; a test that fails leaves none behind.
-struct Processes(BTreeMap<u32, Child>);
-
-impl Drop for Processes {
-    fn drop(&mut self) {
-        for child in self.0.values_mut() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
-impl Processes {
-    fn start(&mut self, role: &str, urls: &ClusterUrls, key: &Path, directory: &Path) {
-        let mut command = Command::new(env::current_exe().unwrap());
-        command.args([role, "--coordination", &urls.coordination, "--storage", &urls.storage]);
-        command.arg("--cluster-key-file").arg(key);
-        match role {
-            "master" => command.args(["--users", &urls.users]),
-            _ => command.arg("--scratch").arg(directory),
-        };
-        let child = command.spawn().unwrap();
-        self.0.insert(child.id(), child);
-    }
-
-    fn kill(&mut self, seen: &Snapshot, master: Option<&Incarnation>) {
-        let member = seen.masters.iter().find(|member| Some(&member.incarnation) == master).unwrap();
-        let mut child = self.0.remove(&member.pid).unwrap();
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-}
-
 fn main() {
-    let job = Job::new(Words, Sum::new()).serve_if_asked();
-    let directory = tempfile::tempdir().unwrap();
-    let servers = Servers::start(1);
-    let text = |name: &str, content: &str| {
-        let file = directory.path().join(name);
-        fs::write(&file, content).unwrap();
-        file
-    };
-    let auth = text("auth", "ada:secret");
-    let urls = ClusterUrls {
-        coordination: format!("{}?auth={}", servers.url("/mapreduce"), auth.display()),
-        storage: format!("file://{}/storage", directory.path().display()),
-        users: format!("sqlite://{}/users", directory.path().display()),
-    };
-    let key = text("key", "a secret of masters and workers");
-    let mut processes = Processes(BTreeMap::new());
-    for role in ["master", "master", "worker", "worker"] {
-        processes.start(role, &urls, &key, directory.path());
-    }
+    let job = Job::new(Gated::default(), Sum::new()).serve_if_asked();
+    let servers = Servers::start(3);
+    a_job_costs_few_transactions_and_a_session_little_more(&job, &servers);
+    a_job_goes_on_while_servers_die(&job, &servers);
+}
+
+/// With sessions that end soon.
+fn a_job_costs_few_transactions_and_a_session_little_more(job: &CountWords, servers: &Servers) {
+    let mut cluster = Cluster::start(&servers.url("/short"), 2000);
     let n_tasks = env::var(N_TASKS).map_or(100, |n| n.parse().unwrap());
-    let scene = Scene {
-        job,
-        runtime: Runtime::new().unwrap(),
-        urls,
-        n_tasks,
-        directory: directory.path().to_owned(),
-    };
-    scene.until("all are registered", |seen| seen.masters.len() == 2 && seen.workers.len() == 2);
-    scene.a_job_costs_few_transactions(&servers);
-    scene.a_job_survives_its_owner(&mut processes);
+    let gate = Gate::new(cluster.directory(), n_tasks);
+    let before = servers.transactions(0);
+    gate.run(job, &cluster.session());
+    let n = servers.transactions(0) - before;
+    println!("{n_tasks} map tasks: {n} transactions of ZooKeeper");
+    assert!(n < 100, "{n}");
+
+    a_job_survives_its_owner(job, &mut cluster);
+    whoever_lost_a_session_waits_for_what_it_needs(&mut cluster);
 }
 
-struct Scene {
-    job: Job<Words, NoCombiner, Sum<String>>,
-    runtime: Runtime,
-    urls: ClusterUrls,
-    n_tasks: usize,
-    directory: PathBuf,
+/// Another master takes the job, adopts what runs, and nothing runs again.
+fn a_job_survives_its_owner(job: &CountWords, cluster: &mut Cluster) {
+    let gate = Gate::new(cluster.directory(), 100);
+    gate.open_until(25);
+    // The cluster's second job.
+    let id = JobId(2);
+    let running = gate.start(job, &cluster.session());
+    cluster.until_committed(id, 25);
+    let first = cluster.until_owned(id, |_| true);
+    cluster.kill(&first);
+    cluster.until_owned(id, |owner| *owner != first);
+    gate.open();
+    assert_eq!(running.end(), id);
+    cluster.check_each_task_ran_once(id);
 }
 
-impl Scene {
-    fn words(&self) -> String {
-        (0..self.n_tasks).map(|n| format!("word {:09}\n", n % 7)).collect()
+/// The file with the name and password is away when they begin anew: that must not end them.
+fn whoever_lost_a_session_waits_for_what_it_needs(cluster: &mut Cluster) {
+    let seen = cluster.until("one master is left", |seen| seen.masters.len() == 1);
+    let (auth, away) = (cluster.auth_file(), cluster.auth_file().with_extension("away"));
+    fs::rename(&auth, &away).unwrap();
+    let ids = [seen.masters[0].pid, seen.workers[0].pid];
+    ids.iter().for_each(|pid| cluster.signal(*pid, Signal::STOP));
+    cluster.until("they are taken for dead", |seen| seen.masters.is_empty() && seen.workers.len() == 1);
+    ids.iter().for_each(|pid| cluster.signal(*pid, Signal::CONT));
+    for pid in ids {
+        cluster.until_logged(pid, &["a new incarnation can't begin yet", "No such file"]);
     }
+    fs::rename(&away, &auth).unwrap();
+    let now = cluster.until("they are back", |seen| seen.masters.len() == 1 && seen.workers.len() == 2);
+    assert_eq!(now.masters[0].pid, ids[0], "it is the same process");
+    assert_ne!(now.masters[0].incarnation, seen.masters[0].incarnation);
+}
 
-    /// As many map tasks as there are words.
-    fn input(&self) -> Input {
-        let (words, file) = (self.words(), self.directory.join("words.txt"));
-        fs::write(&file, &words).unwrap();
-        Input::text([file.display().to_string()]).split_bytes((words.len() / self.n_tasks) as u64)
+/// With sessions that outlive what happens here. One job runs through all of it, others begin and end meanwhile.
+fn a_job_goes_on_while_servers_die(job: &CountWords, servers: &Servers) {
+    let cluster = Cluster::start(&servers.url("/long"), 15_000);
+    let session = cluster.session();
+    let (gate, small) = (Gate::new(cluster.directory(), 100), Gate::new(cluster.directory(), 2));
+    gate.open_until(10);
+    let id = JobId(1);
+    let running = gate.start(job, &cluster.session());
+    cluster.until_committed(id, 10);
+    for i in 0..3 {
+        servers.kill(i);
+        small.run(job, &session);
+        servers.restart(i);
+        servers.await_serving(i);
     }
+    let leader = servers.leader();
+    servers.signal(leader, Signal::STOP);
+    small.run(job, &session);
+    servers.signal(leader, Signal::CONT);
+    servers.await_serving(leader);
+    small.run(job, &session);
 
-    fn session(&self) -> Session {
-        Session::connect(self.urls.clone(), "admin", "admin").unwrap()
-    }
-
-    fn check(&self, done: &Done<'_, String, u64>) {
-        let counted: BTreeMap<String, u64> = done.results().unwrap().map(Result::unwrap).collect();
-        let mut expected = BTreeMap::new();
-        for word in self.words().lines() {
-            *expected.entry(word.to_owned()).or_insert(0) += 1;
-        }
-        assert_eq!(counted, expected);
-    }
-
-    fn a_job_costs_few_transactions(&self, servers: &Servers) {
-        let before = servers.transactions(0);
-        let session = self.session();
-        let done = self.job.run(&session, self.input(), None).unwrap();
-        let n = servers.transactions(0) - before;
-        println!("{} map tasks: {n} transactions of ZooKeeper", self.n_tasks);
-        assert!(n < 300, "{n}");
-        self.check(&done);
-    }
-
-    fn a_job_survives_its_owner(&self, processes: &mut Processes) {
-        let session = self.session();
-        let done = thread::scope(|scope| {
-            let running = scope.spawn(|| self.job.run(&session, self.input(), None).unwrap());
-            let mut owner = None;
-            self.until("a quarter is done, and somebody owns the rest", |seen| {
-                let Some(job) = seen.jobs.iter().find(|job| !job.record.phase.is_terminal()) else {
-                    return false;
-                };
-                owner = job.looked_after_by.clone();
-                owner.is_some() && job.progress.map_done as usize > self.n_tasks / 4
-            });
-            processes.kill(&self.snapshot(), owner.as_ref());
-            running.join().unwrap()
-        });
-        self.check(&done);
-        let attempts = self.runtime.block_on(monitor::attempts(&self.urls, done.job())).unwrap();
-        let committed = attempts.iter().filter(|attempt| attempt.outcome == Outcome::Committed);
-        let tasks: BTreeSet<_> = attempts.iter().map(|attempt| attempt.task).collect();
-        assert_eq!(committed.count(), tasks.len(), "each task is committed once");
-        let again = attempts.len() - tasks.len();
-        assert!(
-            again <= 2,
-            "{again} attempts too many: nothing finished runs again, and two ran at the kill"
-        );
-    }
-
-    fn snapshot(&self) -> Snapshot {
-        self.runtime.block_on(monitor::snapshot(&self.urls)).unwrap()
-    }
-
-    fn until(&self, what: &str, mut holds: impl FnMut(&Snapshot) -> bool) {
-        for _ in 0..2400 {
-            if holds(&self.snapshot()) {
-                return;
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
-        panic!("waited in vain: {what}");
-    }
+    // A full outage. What needs no coordination goes on.
+    (0..3).for_each(|i| servers.kill(i));
+    gate.open();
+    cluster.until_committed(id, 100);
+    assert!(!running.has_ended(), "nobody can write down that it has");
+    (0..3).for_each(|i| servers.restart(i));
+    assert_eq!(running.end(), id);
+    cluster.check_each_task_ran_once(id);
+    small.run(job, &session);
+    cluster.until("all are there", |seen| seen.masters.len() == 2 && seen.workers.len() == 2);
 }

@@ -101,7 +101,10 @@ impl Shell {
         while !self.drained {
             tokio::select! {
                 biased;
-                Ok(_) = session_lost.wait_for(|lost| *lost) => return Ok(Ended::SessionLost),
+                // Who was told to go needs no other incarnation.
+                Ok(_) = session_lost.wait_for(|lost| *lost) => {
+                    return Ok(if deadline.is_some() { Ended::Drained } else { Ended::SessionLost });
+                }
                 () = shutdown.as_mut(), if deadline.is_none() => {
                     deadline = Some(Instant::now() + grace);
                     self.tell(Event::Drain);

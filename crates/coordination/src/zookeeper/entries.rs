@@ -14,12 +14,18 @@
 //! was made meanwhile, perhaps next to this one: begin again. That happens once for each entry that others make, and so
 //! comes to an end.
 
+use std::{
+    pin::Pin,
+    time::{Duration, Instant},
+};
+
 use bytes::Bytes;
+use tokio::time::sleep;
 use zookeeper_client::{Client, CreateMode, Error, MultiWriteError, MultiWriteResult, MultiWriter, Stat};
 
 use super::{
-    connect::Servers,
-    failure::Failure,
+    connect::{PATIENCE, Servers},
+    failure::{Failure, is_unknown},
     names::{Node, decoded},
     session::Session,
 };
@@ -28,6 +34,9 @@ use crate::{CoordinationError, Entry, Version};
 /// ZooKeeper's own limit, `jute.maxbuffer`, is 1 MiB for the whole message; it answers a longer one by cutting the
 /// connection.
 const VALUE_BYTES_MAX: usize = 1_000_000;
+
+/// Before a read that a broken connection cut off is made again.
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 /// Where the write of the entry stands in the transactions below, and where the one of its directory.
 const ENTRY: usize = 0;
@@ -41,14 +50,19 @@ pub(super) async fn make_directory(servers: &Servers, client: &Client, directory
     }
 }
 
+/// What a read may give, and when.
+type Reading<'a, T> = Pin<Box<dyn Future<Output = Result<Result<T, Error>, Failure>> + Send + 'a>>;
+
 impl Session {
     pub async fn get(&self, node: &Node) -> Result<Option<Entry>, Failure> {
         let root = &self.servers.place.root;
-        let read = self.call(async |client| {
-            let (synced, read) = tokio::join!(client.sync(root), client.get_data(&node.path));
-            synced.and(read)
-        });
-        match read.await? {
+        let read = || -> Reading<'_, _> {
+            Box::pin(self.call(async |client| {
+                let (synced, read) = tokio::join!(client.sync(root), client.get_data(&node.path));
+                synced.and(read)
+            }))
+        };
+        match self.read(read).await? {
             Ok((value, stat)) => Ok(Some(Entry { value: value.into(), version: version(&stat) })),
             Err(Error::NoNode) => Ok(None),
             Err(error) => Err(error.into()),
@@ -57,11 +71,13 @@ impl Session {
 
     pub async fn children(&self, directory: &str) -> Result<Vec<String>, Failure> {
         let root = &self.servers.place.root;
-        let read = self.call(async |client| {
-            let (synced, read) = tokio::join!(client.sync(root), client.list_children(directory));
-            synced.and(read)
-        });
-        match read.await? {
+        let read = || -> Reading<'_, _> {
+            Box::pin(self.call(async |client| {
+                let (synced, read) = tokio::join!(client.sync(root), client.list_children(directory));
+                synced.and(read)
+            }))
+        };
+        match self.read(read).await? {
             Ok(names) => {
                 let mut names: Vec<String> = names.iter().map(|name| decoded(name)).collect();
                 names.sort_unstable();
@@ -69,6 +85,19 @@ impl Session {
             }
             Err(Error::NoNode) => Ok(Vec::new()),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Reads again what a broken connection cut off, for as long as a call may wait: it changes nothing.
+    async fn read<'a, T>(&self, read: impl Fn() -> Reading<'a, T>) -> Result<Result<T, Error>, Failure> {
+        let began = Instant::now();
+        loop {
+            let may_again = began.elapsed() < PATIENCE;
+            match read().await {
+                Ok(Err(error)) if may_again && is_unknown(&error) => sleep(RETRY_PAUSE).await,
+                Err(Failure::Unknown(_)) if may_again => {}
+                done => return done.map_err(Failure::of_a_read),
+            }
         }
     }
 
@@ -163,20 +192,19 @@ impl Session {
     /// Of the directory, and then of the entry; none if it isn't there.
     async fn stats(&self, node: &Node) -> Result<Option<(Stat, Stat)>, Failure> {
         let root = &self.servers.place.root;
-        let read = self.call(async |client| {
-            // One session's requests are answered in their order.
-            let (synced, directory, entry) = tokio::join!(
-                client.sync(root),
-                client.check_stat(&node.directory),
-                client.check_stat(&node.path)
-            );
-            synced?;
-            Ok::<_, Error>(directory?.zip(entry?))
-        });
-        match read.await {
-            Ok(found) => Ok(found.map_err(Failure::from).map_err(Failure::of_a_read)?),
-            Err(failure) => Err(failure.of_a_read()),
-        }
+        let read = || -> Reading<'_, _> {
+            Box::pin(self.call(async |client| {
+                // One session's requests are answered in their order.
+                let (synced, directory, entry) = tokio::join!(
+                    client.sync(root),
+                    client.check_stat(&node.directory),
+                    client.check_stat(&node.path)
+                );
+                synced?;
+                Ok(directory?.zip(entry?))
+            }))
+        };
+        self.read(read).await?.map_err(|error| Failure::from(error).of_a_read())
     }
 }
 

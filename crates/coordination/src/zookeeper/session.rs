@@ -15,7 +15,9 @@ use tokio::{
     sync::watch,
     time::{sleep, timeout},
 };
-use zookeeper_client::{AddWatchMode, Client, Error, EventType, SessionInfo, SessionState};
+use zookeeper_client::{
+    AddWatchMode, Client, Error, EventType, PersistentWatcher, SessionInfo, SessionState,
+};
 
 use super::{
     connect::{PATIENCE, Servers},
@@ -135,25 +137,40 @@ impl Session {
     /// One watch on everything below the root; returns when the client library has given up its session. A change may
     /// be missed while there is no connection, so that every new one counts as a change.
     async fn watch_all(&self) {
+        let Some(mut watcher) = self.watch_again().await else { return };
+        loop {
+            let event = watcher.changed().await;
+            self.changed();
+            match event.session_state {
+                _ if event.event_type != EventType::Session => {}
+                // The servers forget it with the connection, and the library (0.11) means to tell them again but doesn't:
+                // it sends them empty lists. The old watcher goes when the new one is there, or they would stop that, too.
+                SessionState::SyncConnected => match self.watch_again().await {
+                    Some(again) => watcher = again,
+                    None => return,
+                },
+                state if state.is_terminated() => return,
+                _ => {}
+            }
+        }
+    }
+
+    /// A watch that the servers know of; none when the client library has given up its session.
+    async fn watch_again(&self) -> Option<PersistentWatcher> {
         let root = &self.servers.place.root;
-        let mut watcher = loop {
+        loop {
             // Whoever holds a client keeps it from being closed: only for the call.
-            let Some(client) = self.client.borrow().clone() else { return };
+            let client = self.client.borrow().clone()?;
             match client.watch(root, AddWatchMode::PersistentRecursive).await {
-                Ok(watcher) => break watcher,
-                Err(_) if client.state().is_terminated() => return,
+                Ok(watcher) => {
+                    self.changed();
+                    return Some(watcher);
+                }
+                Err(_) if client.state().is_terminated() => return None,
                 Err(error) => tracing::warn!("{} can't be watched yet: {error}", self.servers.url),
             }
             drop(client);
             sleep(RETRY_PAUSE).await;
-        };
-        self.changed();
-        loop {
-            let event = watcher.changed().await;
-            self.changed();
-            if event.event_type == EventType::Session && event.session_state.is_terminated() {
-                return;
-            }
         }
     }
 

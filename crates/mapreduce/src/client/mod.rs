@@ -101,7 +101,7 @@ impl Client {
     }
 
     /// The job's state now and at every change; ends after the terminal one. It survives the death of any
-    /// master, and waits while none is alive.
+    /// master, and waits while none is alive or coordination can't be reached.
     pub fn watch(&self, job: JobId) -> impl Stream<Item = Result<JobUpdate, ClientError>> + Send + use<> {
         watch::watch(self.0.clone(), job)
     }
