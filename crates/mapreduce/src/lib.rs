@@ -33,5 +33,5 @@ pub use self::{
     cli::command_line,
     client::{CONNECT_TIMEOUT, Client, ClientError, JobOutcome, JobUpdate},
     cluster::{ClusterError, LocalCluster, LocalOptions, kill},
-    urls::{BadDirectory, ClusterUrls},
+    urls::{BadDirectory, ClusterUrls, Stores},
 };

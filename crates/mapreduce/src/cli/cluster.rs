@@ -6,6 +6,7 @@ use crate::{
     ClusterUrls, Credentials,
     home::{self, RunningCluster},
     native::Session,
+    urls::STORES,
 };
 use mapreduce_coordination::users::UserRegistry;
 
@@ -96,7 +97,7 @@ fn urls_of(directory: &PathBuf, running: &[RunningCluster]) -> Result<ClusterUrl
     let directory = std::fs::canonicalize(directory)
         .map_err(|e| format!("no cluster in {}: {e}", directory.display()))?;
     // Looking must not make a cluster where there is none.
-    if !directory.join("coordination.db").exists() {
+    if !["coordination.db", STORES].iter().any(|name| directory.join(name).exists()) {
         return Err(format!("{} is no cluster's directory", directory.display()).into());
     }
     let same =
