@@ -1,6 +1,6 @@
 //! Deleting what nobody may read any more (I11 is the caller's to keep).
 //!
-//! A process that is killed while it writes to a local directory leaves the hidden file it was writing, such
+//! A process that is killed while it writes to a local directory or to HDFS leaves the hidden file it was writing, such
 //! as `output#1`. The store neither lists nor deletes such files, so directories are removed as such. The
 //! store's own cleaning of empty directories is not used: it would remove a directory from under an attempt
 //! that is just making it.
@@ -11,7 +11,7 @@ use futures::{StreamExt, TryStreamExt};
 use mapreduce_core::{AttemptId, JobId, TaskId};
 use object_store::{GetResultPayload, ObjectStore, ObjectStoreExt, path::Path};
 
-use crate::{StorageError, Store, paths};
+use crate::{StorageError, Store, hdfs::Directories, paths};
 
 /// Deletes everything about a job. Repeat it if it was interrupted.
 pub async fn delete_job(store: &Store, job: JobId) -> Result<(), StorageError> {
@@ -39,15 +39,23 @@ pub async fn delete_attempt(
 
 /// Deletes what is below `dir`. `object` is any object that exists; it shows where the store is.
 async fn delete_dir(store: &Store, dir: &Path, object: &Path) -> Result<(), StorageError> {
-    if let Some(root) = local_root(store, object).await? {
-        return match tokio::fs::remove_dir_all(root.join(dir.as_ref())).await {
+    match kept(store, object).await? {
+        Kept::Locally(root) => match tokio::fs::remove_dir_all(root.join(dir.as_ref())).await {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 let source = object_store::Error::Generic { store: "LocalFileSystem", source: error.into() };
                 Err(StorageError::of(dir, source))
             }
             _ => Ok(()),
-        };
+        },
+        Kept::InHdfs(directories) => {
+            directories.remove(dir).await.map_err(|error| StorageError::of(dir, error))
+        }
+        Kept::Elsewhere => delete_objects(store, dir).await,
     }
+}
+
+/// Deletes one object after the other, where directories are nothing but names.
+async fn delete_objects(store: &Store, dir: &Path) -> Result<(), StorageError> {
     let listed = store.list(Some(dir)).map_ok(|object| object.location).boxed();
     let deleted = store.delete_stream(listed).filter(|deleted| {
         // Somebody else deletes the same.
@@ -57,16 +65,29 @@ async fn delete_dir(store: &Store, dir: &Path, object: &Path) -> Result<(), Stor
     deleted.try_collect::<Vec<_>>().await.map(drop).map_err(|error| StorageError::of(dir, error))
 }
 
-/// The directory that `store` keeps its objects in, if it is a local one and has `object`.
-async fn local_root(store: &Store, object: &Path) -> Result<Option<PathBuf>, StorageError> {
-    match store.get(object).await {
-        Ok(found) => Ok(match found.payload {
-            GetResultPayload::File(_, path) => {
-                path.ancestors().nth(object.parts_count()).map(std::path::Path::to_owned)
-            }
-            GetResultPayload::Stream(_) => None,
-        }),
-        Err(object_store::Error::NotFound { .. }) => Ok(None),
-        Err(error) => Err(StorageError::of(object, error)),
+/// What keeps objects.
+enum Kept {
+    /// This directory.
+    Locally(PathBuf),
+    InHdfs(Directories),
+    Elsewhere,
+}
+
+/// What keeps the objects of `store`, if it has `object`.
+async fn kept(store: &Store, object: &Path) -> Result<Kept, StorageError> {
+    let found = match store.get(object).await {
+        Ok(found) => found,
+        Err(object_store::Error::NotFound { .. }) => return Ok(Kept::Elsewhere),
+        Err(error) => return Err(StorageError::of(object, error)),
+    };
+    if let Some(directories) = found.extensions.get::<Directories>() {
+        return Ok(Kept::InHdfs(directories.clone()));
     }
+    Ok(match found.payload {
+        GetResultPayload::File(_, path) => path
+            .ancestors()
+            .nth(object.parts_count())
+            .map_or(Kept::Elsewhere, |root| Kept::Locally(root.to_owned())),
+        GetResultPayload::Stream(_) => Kept::Elsewhere,
+    })
 }

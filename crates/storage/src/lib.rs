@@ -11,6 +11,7 @@ pub mod block;
 pub mod copies;
 mod error;
 mod garbage;
+mod hdfs;
 mod job;
 mod local_copy;
 mod manifest;

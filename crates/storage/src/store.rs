@@ -12,7 +12,7 @@ use mapreduce_core::JobId;
 use object_store::{ObjectStore, local::LocalFileSystem, memory::InMemory};
 use url::Url;
 
-use crate::{StorageError, paths};
+use crate::{StorageError, hdfs::Hdfs, paths};
 
 /// An object store, shared.
 pub type Store = Arc<dyn ObjectStore>;
@@ -21,13 +21,16 @@ pub type Store = Arc<dyn ObjectStore>;
 /// goes with the processes that use it anyway.
 const UNSYNCED: &str = "sync=no";
 
-/// Opens the store that `url` names: `file:///absolute/directory`, made with mode 0700 if absent, or
-/// `memory:///`, which is new and empty at every call and ends with its last handle. A local directory is synced at every
-/// write, unless the URL ends with `?sync=no`.
+/// What a URL may be.
+const URLS: &str = "give file:///absolute/directory, hdfs://host:port/directory or memory:///";
+
+/// Opens the store that `url` names: `file:///absolute/directory`, made with mode 0700 if absent,
+/// `hdfs://host:port/directory`, made likewise at the first write, or `memory:///`, which is new and empty at every call
+/// and ends with its last handle. A local directory is synced at every write, unless the URL ends with `?sync=no`. Nothing
+/// is sent to a remote store yet.
 pub fn open(url: &str) -> Result<Store, StorageError> {
     let wrong = |why: String| StorageError::Url { url: url.to_owned(), why };
-    let parsed = Url::parse(url)
-        .map_err(|error| wrong(format!("{error}; give file:///absolute/directory or memory:///")))?;
+    let parsed = Url::parse(url).map_err(|error| wrong(format!("{error}; {URLS}")))?;
     match parsed.scheme() {
         "memory" => Ok(Arc::new(InMemory::new())),
         "file" => {
@@ -41,9 +44,8 @@ pub fn open(url: &str) -> Result<Store, StorageError> {
                 Some(other) => Err(wrong(format!("?{other} is no option of it; there is ?{UNSYNCED}"))),
             }
         }
-        scheme => {
-            Err(wrong(format!("{scheme} is not supported; give file:///absolute/directory or memory:///")))
-        }
+        "hdfs" => Ok(Arc::new(Hdfs::open(&parsed).map_err(wrong)?)),
+        scheme => Err(wrong(format!("{scheme} is not supported; {URLS}"))),
     }
 }
 
@@ -152,7 +154,7 @@ mod tests {
     fn a_url_that_is_no_store_says_what_would_be() {
         let option =
             Url::from_file_path(tempfile::tempdir().unwrap().path()).unwrap().to_string() + "?sync=maybe";
-        for url in ["s3://bucket/x", "storage", "file://elsewhere/x", "/tmp", &option] {
+        for url in ["s3://bucket/x", "storage", "file://elsewhere/x", "/tmp", "hdfs://namenode/x", &option] {
             let error = open(url).unwrap_err().to_string();
             assert!(error.contains(url), "{error}");
         }

@@ -3,13 +3,19 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod common;
+#[path = "support/hdfs.rs"]
+mod hdfs_servers;
 
-use std::{collections::BTreeSet, io::Read, os::unix::fs::PermissionsExt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Read,
+    os::unix::fs::PermissionsExt,
+    sync::LazyLock,
+};
 
 use bytes::Bytes;
 use common::*;
-use futures::future::join_all;
-use std::collections::BTreeMap;
+use futures::{StreamExt, future::join_all, stream};
 
 use mapreduce_core::{Persisted, Stage};
 use mapreduce_storage::{
@@ -21,7 +27,10 @@ use mapreduce_storage::{
 };
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 
-/// Runs one test against a store in memory and one in a directory.
+/// Two DataNodes, and files with two copies. They end with this process.
+static HDFS: LazyLock<hdfs_servers::Servers> = LazyLock::new(|| hdfs_servers::Servers::start(2, 2));
+
+/// Runs one test against a store in memory, one in a directory and one in HDFS.
 macro_rules! conformance {
     ($($test:ident),* $(,)?) => {
         mod memory {$(
@@ -35,6 +44,13 @@ macro_rules! conformance {
             async fn $test() {
                 let directory = tempfile::tempdir().unwrap();
                 let url = format!("file://{}/storage", directory.path().display());
+                super::$test(super::open(&url).unwrap()).await;
+            }
+        )*}
+        mod hdfs {$(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                let url = super::HDFS.url(concat!("/tests/", stringify!($test)));
                 super::$test(super::open(&url).unwrap()).await;
             }
         )*}
@@ -145,11 +161,16 @@ async fn a_record_in_another_records_place_is_damage(store: Store) {
 async fn listings_are_complete_and_in_order(store: Store) {
     assert!(markers(&store, JOB, Stage::Map).await.unwrap().is_empty());
     assert!(read_history(&store, JOB).await.unwrap().is_empty());
-    for n in 0..150 {
-        commit(&store, JOB, &marker(map(n), attempt(1, 1))).await.unwrap();
-        let path = paths::history(JOB, history(1, 0, vec![]).epoch, n.into());
-        create(&store, &path, &history(1, n.into(), vec![])).await.unwrap();
-    }
+    // Several at a time, because some stores take their time for each.
+    let write = |n: u32| {
+        let store = &store;
+        async move {
+            commit(store, JOB, &marker(map(n), attempt(1, 1))).await.unwrap();
+            let path = paths::history(JOB, history(1, 0, vec![]).epoch, n.into());
+            create(store, &path, &history(1, n.into(), vec![])).await.unwrap();
+        }
+    };
+    stream::iter(0..150).for_each_concurrent(16, write).await;
     commit(&store, JOB, &marker(reduce(3), attempt(1, 1))).await.unwrap();
     let late = history(2, 0, vec![launched(map(1), attempt(2, 1), worker(1))]);
     create(&store, &paths::history(JOB, late.epoch, 0), &late).await.unwrap();

@@ -1,0 +1,155 @@
+//! Requests to the NameNode: how long they are waited for, and which are made again.
+
+use std::{
+    process,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use hdfs_native::{
+    Client, ClientBuilder, HdfsError, WriteOptions,
+    client::FileStatus,
+    file::{FileReader, FileWriter},
+};
+use tokio::time::{Instant, sleep};
+
+use super::{failure::Failure, io, place::Place};
+
+/// How long an answer is waited for. A NameNode that collects garbage may be silent for seconds.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(20);
+/// How long something is begun again that had no effect. Callers have a patience of their own beyond it.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// The time between.
+pub(super) const PAUSE: Duration = Duration::from_millis(250);
+/// The store holds user code that workers run: its directory is its owner's alone, as a local one is.
+const ROOT_PERMISSION: u32 = 0o700;
+
+/// A store's connection to its NameNode.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) place: Place,
+    /// With the process it was made in: a fork can't use its parent's.
+    client: Mutex<Option<(u32, Client)>>,
+    has_root: AtomicBool,
+}
+
+impl Connection {
+    /// Nothing is sent yet.
+    pub(super) fn new(place: Place) -> Self {
+        Connection { place, client: Mutex::new(None), has_root: AtomicBool::new(false) }
+    }
+
+    /// What is known of a file or directory.
+    pub(super) async fn status(&self, file: &str) -> Result<FileStatus, Failure> {
+        self.repeat(|client| async move { client.get_file_info(file).await }, Failure::may_pass).await
+    }
+
+    /// A reader that knows the file's length and which DataNodes have it.
+    pub(super) async fn reader(&self, file: &str) -> Result<FileReader, Failure> {
+        self.repeat(|client| async move { client.read(file).await }, Failure::may_pass).await
+    }
+
+    /// What is in a directory.
+    pub(super) async fn entries(&self, directory: &str) -> Result<Vec<FileStatus>, Failure> {
+        self.repeat(|client| async move { client.list_status(directory, false).await }, Failure::may_pass)
+            .await
+    }
+
+    /// Makes a new file, and the directories above it.
+    pub(super) async fn create(&self, file: &str) -> Result<FileWriter, Failure> {
+        let create = |client: Client| async move { client.create(file, WriteOptions::default()).await };
+        self.repeat(create, Failure::had_no_effect).await
+    }
+
+    pub(super) async fn rename(&self, from: &str, to: &str, overwrite: bool) -> Result<(), Failure> {
+        let rename = |client: Client| async move { client.rename(from, to, overwrite).await };
+        self.repeat(rename, Failure::had_no_effect).await
+    }
+
+    /// Says whether there was something. A directory goes only if `all` in it may.
+    pub(super) async fn delete(&self, file: &str, all: bool) -> Result<bool, Failure> {
+        self.repeat(|client| async move { client.delete(file, all).await }, Failure::had_no_effect).await
+    }
+
+    /// Makes a request again after a failure that `again` allows, for a time.
+    async fn repeat<T, F>(
+        &self,
+        request: impl Fn(Client) -> F,
+        again: impl Fn(&Failure) -> bool,
+    ) -> Result<T, Failure>
+    where
+        F: Future<Output = hdfs_native::Result<T>>,
+    {
+        let began = Instant::now();
+        loop {
+            let failure = match io::in_time(ANSWER_PATIENCE, request(self.client()?)).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            if matches!(failure, Failure::Unknown(_)) {
+                // A connection that was cut without a word would be used until the operating system gives it up.
+                self.forget();
+            }
+            if !again(&failure) || began.elapsed() >= PATIENCE {
+                return Err(waited(failure, began));
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// Makes the store's directory if this did not do that before.
+    pub(super) async fn make_root(&self) -> Result<(), Failure> {
+        if self.has_root.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let root = &self.place.root;
+        // Again does no harm.
+        let make = |client: Client| async move { client.mkdirs(root, ROOT_PERMISSION, true).await };
+        match self.repeat(make, Failure::may_pass).await {
+            Err(Failure::Exists) => {
+                Err(Failure::Refused(format!("{root} is a file; give a directory in the URL")))
+            }
+            done => done.map(|()| self.has_root.store(true, Ordering::Relaxed)),
+        }
+    }
+
+    /// This process's client.
+    pub(super) fn client(&self) -> Result<Client, Failure> {
+        let mut made = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*made {
+            Some((pid, client)) if *pid == process::id() => Ok(client.clone()),
+            _ => {
+                let client = self.connect().map_err(|error| Failure::Refused(error.to_string()))?;
+                *made = Some((process::id(), client.clone()));
+                Ok(client)
+            }
+        }
+    }
+
+    /// It reads the settings below `HADOOP_CONF_DIR`, if that is set.
+    fn connect(&self) -> Result<Client, HdfsError> {
+        let handle = io::handle().map_err(|error| HdfsError::OperationFailed(error.to_string()))?;
+        // What may be repeated is decided here. The client's own way takes minutes to say that nobody listens.
+        let settings = [("dfs.client.failover.max.attempts", "0")];
+        let builder = ClientBuilder::new().with_url(self.place.namenode.as_str()).with_config(settings);
+        builder.with_io_runtime(handle).build()
+    }
+
+    /// The next request takes a new connection.
+    fn forget(&self) {
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// The same, with the time that it took.
+fn waited(failure: Failure, began: Instant) -> Failure {
+    let said = |why: String| format!("{why} (tried for {} s)", began.elapsed().as_secs());
+    match failure {
+        Failure::NotNow(why) => Failure::NotNow(said(why)),
+        Failure::Unknown(why) => Failure::Unknown(said(why)),
+        other => other,
+    }
+}

@@ -1,0 +1,41 @@
+"""Puts the server jars of Apache Hadoop 2.7.3 into a directory: python3 hadoop_jars.py DIRECTORY
+
+PyPI has them: pyspark 2.4.8 brings them along. Nothing is installed outside of temporary directories.
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+import venv
+import zipfile
+from pathlib import Path
+
+# What it has beside Hadoop and what Hadoop needs.
+OTHERS = re.compile(
+    "spark-|scala|mesos|hive|datanucleus|kubernetes|breeze|spire|parquet|arrow|orc-|derby|calcite|janino"
+)
+
+
+def main(directory: Path) -> None:
+    """Makes `directory`, which must not exist, whole or not at all."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=directory.parent) as scratch:
+        environment, wheels, jars = (Path(scratch) / name for name in ("venv", "wheels", "jars"))
+        venv.create(environment, with_pip=True)
+        pip = [environment / "bin/python", "-m", "pip", "-q", "--disable-pip-version-check"]
+        # Its build needs a setuptools of its time.
+        subprocess.run([*pip, "install", "wheel", "setuptools<70"], check=True)
+        wheel = ["wheel", "--no-deps", "--no-build-isolation", "pyspark==2.4.8", "-w", wheels]
+        subprocess.run([*pip, *wheel], check=True)
+        jars.mkdir()
+        with zipfile.ZipFile(next(wheels.glob("*.whl"))) as archive:
+            for name in archive.namelist():
+                jar = Path(name)
+                if jar.suffix == ".jar" and jar.parent.name == "jars" and not OTHERS.match(jar.name):
+                    (jars / jar.name).write_bytes(archive.read(name))
+        jars.rename(directory)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
