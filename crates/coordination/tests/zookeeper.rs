@@ -29,7 +29,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     sync::{Mutex, MutexGuard, watch},
     task::JoinSet,
-    time::sleep,
+    time::{sleep, timeout},
 };
 use zookeeper_servers::Servers;
 
@@ -125,7 +125,7 @@ async fn count_through(
     more(&mut progress).await;
     // Whoever watches still hears of every write, and not only of connections that come and go.
     let now = *changes.borrow();
-    changes.wait_for(|n| *n >= now + 100).await.unwrap();
+    timeout(LONG, changes.wait_for(|n| *n >= now + 100)).await.unwrap().unwrap();
     stop.send_replace(true);
     let mut n_ambiguous = 0;
     while let Some(done) = counters.join_next().await {
@@ -147,7 +147,7 @@ async fn count_through(
 /// Waits until a hundred more writes were acknowledged.
 async fn more(progress: &mut watch::Receiver<u64>) {
     let now = *progress.borrow();
-    progress.wait_for(|n| *n >= now + 100).await.unwrap();
+    timeout(LONG, progress.wait_for(|n| *n >= now + 100)).await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
