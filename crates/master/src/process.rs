@@ -75,6 +75,6 @@ async fn begin(options: &MasterOptions) -> Result<Begun, MasterError> {
     records::register(coordinator.as_ref(), &member).await?;
     // Last, so that what fails before leaves no server behind; who calls already waits on the listener.
     let server = tokio::spawn(server);
-    tracing::info!(%address, "serving");
+    tracing::info!(master = %member.incarnation, %address, "serving");
     Ok(Begun { master, coordinator, server, stop })
 }

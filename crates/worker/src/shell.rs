@@ -165,6 +165,7 @@ impl Shell {
             && let Some(member) = self.unregistered.take()
         {
             records::register(self.coordinator.as_ref(), &member).await?;
+            tracing::info!(worker = %member.incarnation, "registered");
         }
         Ok(())
     }
