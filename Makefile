@@ -1,5 +1,6 @@
 # The whole set-up and every check. `make demo` and `make test` need nothing but Python 3.10+, cargo and a C
-# compiler; everything Python goes into .venv, everything Rust into ./target (or CARGO_TARGET_DIR).
+# compiler, and the tests of HDFS Java 17; everything Python goes into .venv, everything Rust into ./target (or
+# CARGO_TARGET_DIR), HDFS's jars too.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c

@@ -143,7 +143,7 @@ async fn nobody_there_is_said_with_the_address_and_the_time() {
     // Somebody who never says anything.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let name = |port: u16| format!("hdfs://127.0.0.1:{port}");
-    for (port, because) in [(nobody, "refused"), (silent.local_addr().unwrap().port(), "no answer")] {
+    for (port, because) in [(nobody, "refused"), (silent.local_addr().unwrap().port(), "gave no answer")] {
         let store = open(&format!("{}/x", name(port))).unwrap();
         let path = paths::spec(JOB);
         let (wrote, found) = join!(store.put(&path, "x".into()), read_bytes(&store, &path));
@@ -169,7 +169,7 @@ async fn a_create_of_unknown_outcome_is_found_out() {
         let found = read_bytes(&direct, &path).await.unwrap();
         match cut {
             Cut::Reply => assert_eq!((put.is_ok(), found), (true, Some("mine".into()))),
-            Cut::Request => {
+            Cut::Request | Cut::Time => {
                 let error = put.unwrap_err();
                 assert!(matches!(error, object_store::Error::Generic { .. }), "{error}");
                 assert_eq!(found, None);
@@ -187,6 +187,23 @@ async fn a_create_of_unknown_outcome_is_found_out() {
     }
     let left = ClientBuilder::new().with_url(CALM.url("")).build().unwrap().list_status("/cut", true).await;
     assert!(left.unwrap().iter().all(|status| !status.path.contains('#')));
+}
+
+/// A rename that arrives when its writer has given it up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_request_has_no_effect() {
+    let between = Cutting::start(CALM.port, b"rename2", Cut::Time);
+    let store = open(&format!("hdfs://127.0.0.1:{}/late", between.port)).unwrap();
+    let path = Path::from("object");
+    let error = store.put_opts(&path, "mine".into(), PutMode::Create.into()).await.unwrap_err();
+    assert!(error.to_string().contains("gave no answer"), "{error}");
+    assert!(between.has_cut());
+    assert_eq!(read_bytes(&store, &path).await.unwrap(), None);
+    let files = ClientBuilder::new().with_url(CALM.url("")).build().unwrap();
+    assert!(files.list_status("/late", true).await.unwrap().is_empty());
+    between.let_through().await;
+    assert!(files.list_status("/late", true).await.unwrap().is_empty());
+    store.put_opts(&path, "again".into(), PutMode::Create.into()).await.unwrap();
 }
 
 /// Pairs of contenders create objects while the NameNode is killed and started again.

@@ -4,7 +4,7 @@ use std::{
     process,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -14,7 +14,7 @@ use hdfs_native::{
     client::FileStatus,
     file::{FileReader, FileWriter},
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{failure::Failure, io, place::Place};
 
@@ -32,14 +32,29 @@ const ROOT_PERMISSION: u32 = 0o700;
 pub(super) struct Connection {
     pub(super) place: Place,
     /// With the process it was made in: a fork can't use its parent's.
-    client: Mutex<Option<(u32, Client)>>,
+    client: Mutex<Option<Made>>,
+    /// How many there were.
+    clients: AtomicU64,
     has_root: AtomicBool,
+}
+
+/// A client.
+#[derive(Debug, Clone)]
+struct Made {
+    by_pid: u32,
+    number: u64,
+    client: Client,
 }
 
 impl Connection {
     /// Nothing is sent yet.
     pub(super) fn new(place: Place) -> Self {
-        Connection { place, client: Mutex::new(None), has_root: AtomicBool::new(false) }
+        Connection {
+            place,
+            client: Mutex::default(),
+            clients: AtomicU64::new(0),
+            has_root: AtomicBool::new(false),
+        }
     }
 
     /// What is known of a file or directory.
@@ -85,14 +100,16 @@ impl Connection {
     {
         let began = Instant::now();
         loop {
-            let failure = match io::in_time(ANSWER_PATIENCE, request(self.client()?)).await {
-                Ok(answer) => return Ok(answer),
-                Err(failure) => failure,
+            let made = self.client()?;
+            let failure = match timeout(ANSWER_PATIENCE, request(made.client)).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(error)) => Failure::from(error),
+                Err(_) => {
+                    // A connection that was cut without a word would be used until the operating system gives it up.
+                    self.forget(made.number);
+                    Failure::Unknown("the NameNode gave no answer".to_owned())
+                }
             };
-            if matches!(failure, Failure::Unknown(_)) {
-                // A connection that was cut without a word would be used until the operating system gives it up.
-                self.forget();
-            }
             if !again(&failure) || began.elapsed() >= PATIENCE {
                 return Err(waited(failure, began));
             }
@@ -117,14 +134,16 @@ impl Connection {
     }
 
     /// This process's client.
-    pub(super) fn client(&self) -> Result<Client, Failure> {
-        let mut made = self.client.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*made {
-            Some((pid, client)) if *pid == process::id() => Ok(client.clone()),
+    fn client(&self) -> Result<Made, Failure> {
+        let mut last = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some(made) if made.by_pid == process::id() => Ok(made.clone()),
             _ => {
                 let client = self.connect().map_err(|error| Failure::Refused(error.to_string()))?;
-                *made = Some((process::id(), client.clone()));
-                Ok(client)
+                let number = self.clients.fetch_add(1, Ordering::Relaxed);
+                let made = Made { by_pid: process::id(), number, client };
+                *last = Some(made.clone());
+                Ok(made)
             }
         }
     }
@@ -138,9 +157,10 @@ impl Connection {
         builder.with_io_runtime(handle).build()
     }
 
-    /// The next request takes a new connection.
-    fn forget(&self) {
-        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// The next request takes a new connection, unless there is one already.
+    fn forget(&self, number: u64) {
+        let mut last = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        last.take_if(|made| made.number == number);
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::Notify,
 };
 
 /// What is lost.
@@ -18,6 +19,8 @@ pub enum Cut {
     Reply,
     /// The request never arrives.
     Request,
+    /// The request arrives when it is [let through](Cutting::let_through), and nothing is said until then.
+    Time,
 }
 
 /// Passes on what goes to and from a port of this machine, and cuts the first connection on which a request comes that has
@@ -25,7 +28,15 @@ pub enum Cut {
 pub struct Cutting {
     /// Where to connect.
     pub port: u16,
-    has_cut: Arc<AtomicBool>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    at: &'static [u8],
+    cut: Cut,
+    has_cut: AtomicBool,
+    may_pass: Notify,
+    has_passed: Notify,
 }
 
 impl Cutting {
@@ -34,26 +45,33 @@ impl Cutting {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         listener.set_nonblocking(true).unwrap();
-        let has_cut = Arc::new(AtomicBool::new(false));
-        let shared = has_cut.clone();
+        let (has_cut, may_pass, has_passed) = Default::default();
+        let shared = Arc::new(Shared { at, cut, has_cut, may_pass, has_passed });
+        let sharing = shared.clone();
         tokio::spawn(async move {
             let listener = TcpListener::from_std(listener).unwrap();
             loop {
                 let (client, _) = listener.accept().await.unwrap();
                 let server = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
-                tokio::spawn(pass(client, server, at, cut, shared.clone()));
+                tokio::spawn(pass(client, server, sharing.clone()));
             }
         });
-        Cutting { port, has_cut }
+        Cutting { port, shared }
     }
 
     /// Whether it has.
     pub fn has_cut(&self) -> bool {
-        self.has_cut.load(Ordering::Relaxed)
+        self.shared.has_cut.load(Ordering::Relaxed)
+    }
+
+    /// Lets the request through that [`Cut::Time`] has kept, and returns when it was answered.
+    pub async fn let_through(&self) {
+        self.shared.may_pass.notify_one();
+        self.shared.has_passed.notified().await;
     }
 }
 
-async fn pass(mut client: TcpStream, mut server: TcpStream, at: &[u8], cut: Cut, has_cut: Arc<AtomicBool>) {
+async fn pass(mut client: TcpStream, mut server: TcpStream, shared: Arc<Shared>) {
     let (mut request, mut reply) = (vec![0; 1 << 16], vec![0; 1 << 16]);
     loop {
         // An error is an end.
@@ -61,14 +79,9 @@ async fn pass(mut client: TcpStream, mut server: TcpStream, at: &[u8], cut: Cut,
             read = client.read(&mut request) => {
                 let Some(n) = read.ok().filter(|n| *n > 0) else { return };
                 // A request is short and comes in one piece.
-                let is_it = request[..n].windows(at.len()).any(|window| window == at);
-                if is_it && !has_cut.swap(true, Ordering::Relaxed) {
-                    if cut == Cut::Reply {
-                        server.write_all(&request[..n]).await.unwrap();
-                        // The answer shows that it was done.
-                        assert!(server.read(&mut reply).await.unwrap() > 0);
-                    }
-                    return;
+                let is_it = request[..n].windows(shared.at.len()).any(|window| window == shared.at);
+                if is_it && !shared.has_cut.swap(true, Ordering::Relaxed) {
+                    return cut(server, &request[..n], &shared).await;
                 }
                 if server.write_all(&request[..n]).await.is_err() { return }
             }
@@ -78,4 +91,16 @@ async fn pass(mut client: TcpStream, mut server: TcpStream, at: &[u8], cut: Cut,
             }
         }
     }
+}
+
+async fn cut(mut server: TcpStream, request: &[u8], shared: &Shared) {
+    if shared.cut == Cut::Time {
+        shared.may_pass.notified().await;
+    }
+    if shared.cut != Cut::Request {
+        server.write_all(request).await.unwrap();
+        // The answer shows that it was dealt with.
+        assert!(server.read(&mut [0; 1]).await.unwrap() > 0);
+    }
+    shared.has_passed.notify_one();
 }

@@ -1,4 +1,4 @@
-"""Puts the server jars of Apache Hadoop 2.7.3 into a directory: python3 hadoop_jars.py DIRECTORY
+"""Puts the server jars of Apache Hadoop 2.7.3 into a directory, which is the argument.
 
 PyPI has them: pyspark 2.4.8 brings them along. Nothing is installed outside of temporary directories.
 """
