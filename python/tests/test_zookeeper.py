@@ -1,7 +1,7 @@
 """A local cluster whose masters and workers meet in a real ZooKeeper, and whose storage is elsewhere."""
 
 import pytest
-import zookeeper
+import servers
 from helpers import job_of, living_owner, outcomes, reference, wait_until
 from slow_jobs import slow_map
 
@@ -14,7 +14,7 @@ N_MAP_TASKS = 30
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with zookeeper.server(tmp_path_factory.mktemp("zookeeper")) as server:
+    with servers.zookeeper(tmp_path_factory.mktemp("zookeeper")) as server:
         yield server
 
 

@@ -28,7 +28,7 @@ CUT_S = 3.0
 
 
 class Hosts:
-    """Masters, workers and a client. Coordination and storage are in a directory that all share, or where `stores` says."""
+    """Masters, workers and a client. Coordination and storage are in a directory of all, or where `stores` says."""
 
     def __init__(self, network: Network, place: Path, stores: Mapping[str, str] | None = None) -> None:
         self.network, self.directory, self.place = network, place / "cluster", place

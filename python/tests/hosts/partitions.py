@@ -1,8 +1,8 @@
 """`make hosts`: masters and workers on hosts of their own, and networks that fall apart in the middle of a job.
 
 Either all hosts share a directory, and the network between masters, workers and the client is cut; or coordination is a
-ZooKeeper and storage an HDFS, on hosts of their own, and who works is cut off from them. It needs root, iproute2, iptables,
-ZooKeeper and Java, and fails without them; `make test` leaves it out.
+ZooKeeper and storage an HDFS, on hosts of their own, and who works is cut off from them. It needs root, iproute2,
+iptables, ZooKeeper and Java, and fails without them; `make test` leaves it out.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import servers
 
-from hosts import servers
 from hosts.cluster import Cut, Hosts, assert_result, survives
 from hosts.network import Network
 
@@ -40,11 +40,16 @@ def hosts(network: Network, tmp_path: Path) -> Iterator[Hosts]:
 @pytest.fixture
 def hosts_of_stores(network: Network, tmp_path: Path) -> Iterator[Hosts]:
     """The stores have hosts of their own: `coordination` and `storage`."""
+    # Nobody may use a ZooKeeper without a password, unless it is on loopback.
+    auth = tmp_path / "auth"
+    auth.touch(mode=0o600)
+    auth.write_text("cluster:a password\n")
     with (
-        servers.zookeeper(network, "coordination", tmp_path / "zookeeper") as coordination,
-        servers.hdfs(network, "storage", tmp_path / "hdfs") as storage,
+        servers.zookeeper(tmp_path / "zookeeper", *network.place("coordination")) as coordination,
+        servers.hdfs(tmp_path / "hdfs", *network.place("storage")) as storage,
     ):
-        hosts = Hosts(network, tmp_path, {"coordination": coordination, "storage": storage})
+        stores = {"coordination": f"zookeeper://{coordination}/cluster?auth={auth}", "storage": f"{storage}/cluster"}
+        hosts = Hosts(network, tmp_path, stores)
         try:
             hosts.wait()
             yield hosts
