@@ -165,8 +165,13 @@ impl Drop for Cluster {
 }
 
 /// Waits until something is found; much longer than it can take.
-pub fn eventually<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
-    for _ in 0..2400 {
+pub fn eventually<T>(what: &str, found: impl FnMut() -> Option<T>) -> T {
+    eventually_after(what, 2400, found)
+}
+
+/// The same for what takes longer, with so many looks.
+pub fn eventually_after<T>(what: &str, n_looks: usize, mut found: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..n_looks {
         if let Some(found) = found() {
             return found;
         }

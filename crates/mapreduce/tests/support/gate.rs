@@ -17,7 +17,7 @@ use mapreduce::native::{
 };
 use mapreduce_core::{JobId, Settings};
 
-use crate::by_hand::eventually;
+use crate::by_hand::eventually_after;
 
 /// Counts how often each word occurs.
 pub type CountWords = Job<Gated, NoCombiner, Sum<String>>;
@@ -87,7 +87,8 @@ impl Gate {
         let settings = Settings { requested_n_workers: Some(1), ..Settings::default() };
         let job = job.clone().settings(settings).side_input("gate", self.gate.display().to_string());
         let (session, words) = (session.clone(), self.words.clone());
-        Running(thread::spawn(move || checked(&job.run(&session, input, None).unwrap(), &words)))
+        let thread = thread::spawn(move || checked(&job.run(&session, input, None).unwrap(), &words));
+        Running { thread, n_tasks: self.n_tasks }
     }
 
     /// The same, to its end.
@@ -107,16 +108,19 @@ fn checked(done: &Done<'_, String, u64>, words: &str) -> JobId {
 }
 
 /// A job that was submitted. When it is dropped, nobody waits for it: a test that fails must not hang.
-pub struct Running(JoinHandle<JobId>);
+pub struct Running {
+    thread: JoinHandle<JobId>,
+    n_tasks: usize,
+}
 
 impl Running {
     pub fn has_ended(&self) -> bool {
-        self.0.is_finished()
+        self.thread.is_finished()
     }
 
     /// Waits for its end.
     pub fn end(self) -> JobId {
-        eventually("the job ends", || self.has_ended().then_some(()));
-        self.0.join().unwrap()
+        eventually_after("the job ends", 2400 + self.n_tasks, || self.has_ended().then_some(()));
+        self.thread.join().unwrap()
     }
 }
