@@ -5,7 +5,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: build demo test lint sim kill-points fuzz mutants storm hosts power-cuts waste bench bench-instructions clean
+.PHONY: build demo test lint sim kill-points fuzz sanitize mutants storm hosts power-cuts waste bench bench-instructions clean
 
 # What is passed on to a benchmark.
 ARGS ?=
@@ -97,6 +97,12 @@ fuzz:
 			-max_len=4096 -timeout=20 -rss_limit_mb=1024 -malloc_limit_mb=$$([ $$target = compressed ] && echo 160 || echo 64) \
 			-print_final_stats=1 -verbosity=0; \
 	done
+
+# The simulation under AddressSanitizer: its coroutines are what is unsafe and could be wrong in memory.
+sanitize:
+	@cargo +nightly --version >/dev/null 2>&1 || { echo >&2 "make: the sanitizer needs a nightly compiler: rustup toolchain install nightly"; exit 1; }
+	RUSTFLAGS=-Zsanitizer=address cargo +nightly test --locked --target $$(rustc -vV | sed -n 's/^host: //p') \
+		-p mapreduce-sim --features corosensei/sanitizer --test simulation --test kill_points
 
 # Deliberate mistakes, one at a time, and which test notices.
 mutants: $(VENV)/.tools

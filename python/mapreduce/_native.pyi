@@ -55,6 +55,8 @@ class Cluster:
         username: str,
         password: str,
         *,
+        coordination: str | None,
+        storage: str | None,
         n_workers: int,
         n_masters: int,
         slots_per_worker: int,

@@ -15,6 +15,7 @@ mod process;
 pub mod records;
 mod sqlite;
 pub mod users;
+mod zookeeper;
 
 use std::{sync::Arc, time::Duration};
 
@@ -37,17 +38,32 @@ pub struct SessionOptions {
 /// At the end of a `sqlite` URL: what is written survives every process, and the machine only if it happens to.
 const UNSYNCED: &str = "?sync=no";
 
-/// Opens the store at `url`; makes it if it isn't there. `sqlite:///absolute/directory` is a directory that
-/// holds the database, the session locks and the bell; the path is taken as it is written. Every write is synced, unless
-/// the URL ends with `?sync=no`. With a session, the process counts as alive until [`Coordinator::close`] or its end.
-/// Blocks for a few file operations.
-pub fn open(url: &str, session: Option<SessionOptions>) -> Result<Arc<dyn Coordinator>, CoordinationError> {
+/// What every error about a URL ends with.
+const ACCEPTED: &str = "sqlite:///absolute/directory, zookeeper://host:port,host:port/path";
+
+/// Opens the store at `url`; makes it if it isn't there. With a session, the process counts as alive until
+/// [`Coordinator::close`] or its end.
+///
+/// - `sqlite:///absolute/directory` is a directory that holds the database, the session locks and the bell; the path is
+///   taken as it is written. Every write is synced, unless the URL ends with `?sync=no`. Blocks for a few file
+///   operations.
+/// - `zookeeper://host:port,host:port/path` is an ensemble's servers, and the node below which everything lies.
+///   `?auth=/absolute/file` names the file that holds `user:password`, by which others are kept out; it must be there
+///   unless all servers are on loopback. Needs ZooKeeper 3.6 or later, and a tokio runtime that lives as long as the
+///   store is used.
+pub async fn open(
+    url: &str,
+    session: Option<SessionOptions>,
+) -> Result<Arc<dyn Coordinator>, CoordinationError> {
+    if let Some(rest) = url.strip_prefix("zookeeper://") {
+        return zookeeper::open(url, rest, session).await;
+    }
     let directory = url.strip_prefix("sqlite://").map(|path| path.strip_suffix(UNSYNCED).unwrap_or(path));
     match directory {
         Some(directory) if directory.starts_with('/') => Ok(sqlite::open(url, directory.as_ref(), session)?),
         _ => Err(CoordinationError::Unavailable {
             url: url.to_owned(),
-            why: "not a coordination URL; accepted: sqlite:///absolute/directory".to_owned(),
+            why: format!("not a coordination URL; accepted: {ACCEPTED}"),
         }),
     }
 }
@@ -115,7 +131,9 @@ pub enum CoordinationError {
 /// hint that something changed.
 ///
 /// Guarantees every backend must give, and that the one conformance suite checks:
-/// - Reads and writes of one path are linearizable across processes.
+/// - Reads and writes of one path are linearizable across processes. One exception: a read from ZooKeeper through a
+///   leader that does not know yet that it was deposed may tell what was true a while ago. Nothing may be decided by
+///   reads alone, and nothing is.
 /// - A write that returned is durable.
 /// - `create` succeeds for exactly one of any number of contenders; `set` and `delete` only at the expected
 ///   version.

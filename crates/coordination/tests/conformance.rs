@@ -6,8 +6,19 @@
     reason = "tests, their helpers too, fail by panicking"
 )]
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+#[path = "support/zookeeper.rs"]
+mod zookeeper_servers;
 
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
 use bytes::Bytes;
 use mapreduce_coordination::{
     CoordinationError, Coordinator, Lifetime, SessionOptions, Version, memory::MemoryStore, open,
@@ -15,14 +26,23 @@ use mapreduce_coordination::{
 use mapreduce_core::{Incarnation, Role};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
+use zookeeper_servers::Servers;
 
 type C = Arc<dyn Coordinator>;
 
 /// A store that several processes could share.
+#[async_trait]
 trait Backend: Send + Sync {
-    fn try_open(&self, session: Option<Incarnation>) -> Result<C, CoordinationError>;
-    fn open(&self, session: Option<Incarnation>) -> C {
-        self.try_open(session).unwrap()
+    async fn try_open(&self, session: Option<Incarnation>) -> Result<C, CoordinationError>;
+    async fn open(&self, session: Option<Incarnation>) -> C {
+        self.try_open(session).await.unwrap()
+    }
+    async fn open_several(&self, n: usize) -> Vec<C> {
+        let mut opened = vec![];
+        for _ in 0..n {
+            opened.push(self.open(None).await);
+        }
+        opened
     }
     /// Ends a session as the death of its process would. `c` is its only handle.
     fn kill(&self, incarnation: &Incarnation, c: C);
@@ -31,11 +51,13 @@ trait Backend: Send + Sync {
 struct Sqlite {
     directory: TempDir,
 }
+#[async_trait]
 impl Backend for Sqlite {
-    fn try_open(&self, session: Option<Incarnation>) -> Result<C, CoordinationError> {
+    async fn try_open(&self, session: Option<Incarnation>) -> Result<C, CoordinationError> {
         let url = format!("sqlite://{}", self.directory.path().display());
         let lease = Duration::from_secs(2);
-        open(&url, session.map(|incarnation| SessionOptions { incarnation, lease, watch_others: true }))
+        let options = session.map(|incarnation| SessionOptions { incarnation, lease, watch_others: true });
+        open(&url, options).await
     }
     fn kill(&self, _: &Incarnation, c: C) {
         assert_eq!(Arc::strong_count(&c), 1);
@@ -46,12 +68,40 @@ impl Backend for Sqlite {
 struct Memory {
     store: MemoryStore,
 }
+#[async_trait]
 impl Backend for Memory {
-    fn try_open(&self, session: Option<Incarnation>) -> Result<C, CoordinationError> {
+    async fn try_open(&self, session: Option<Incarnation>) -> Result<C, CoordinationError> {
         self.store.open(session)
     }
     fn kill(&self, incarnation: &Incarnation, _: C) {
         self.store.end_session(incarnation);
+    }
+}
+
+struct ZooKeeper {
+    url: String,
+}
+impl ZooKeeper {
+    /// A path of its own for each test; one server for all of them, which ends with this process.
+    fn new() -> ZooKeeper {
+        static SERVER: OnceLock<Servers> = OnceLock::new();
+        static PATHS: AtomicU32 = AtomicU32::new(0);
+        let server = SERVER.get_or_init(|| Servers::start(1));
+        ZooKeeper { url: server.url(&format!("/test/{}", PATHS.fetch_add(1, Ordering::Relaxed))) }
+    }
+}
+#[async_trait]
+impl Backend for ZooKeeper {
+    async fn try_open(&self, session: Option<Incarnation>) -> Result<C, CoordinationError> {
+        // Nobody here waits for its end, and the machine may be slow.
+        let lease = Duration::from_secs(30);
+        let options = session.map(|incarnation| SessionOptions { incarnation, lease, watch_others: true });
+        open(&self.url, options).await
+    }
+    /// With its last handle the session ends at once; `tests/zookeeper.rs` waits for real deaths.
+    fn kill(&self, _: &Incarnation, c: C) {
+        assert_eq!(Arc::strong_count(&c), 1);
+        drop(c);
     }
 }
 
@@ -69,6 +119,12 @@ macro_rules! suite {
                 super::$test(&super::Memory { store: super::MemoryStore::default() }).await;
             })*
         }
+        mod zookeeper {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test(&super::ZooKeeper::new()).await;
+            })*
+        }
     };
 }
 suite! {
@@ -76,6 +132,7 @@ suite! {
     one_of_64_contenders_creates
     set_and_delete_only_at_the_expected_version
     an_entry_made_again_has_another_version
+    a_write_to_an_old_life_does_not_change_the_new_one
     a_counter_loses_no_increment
     a_read_never_goes_back
     children_are_direct_and_sorted
@@ -113,7 +170,7 @@ async fn until<F: Future<Output = bool>>(c: &C, condition: impl Fn() -> F) {
 }
 
 async fn what_was_written_is_read(b: &dyn Backend) {
-    let (one, other) = (b.open(None), b.open(None));
+    let (one, other) = (b.open(None).await, b.open(None).await);
     assert_eq!(one.get("/a/x").await, Ok(None));
     let first = create(&one, "/a/x", "1").await.unwrap();
     let entry = other.get("/a/x").await.unwrap().unwrap();
@@ -126,7 +183,7 @@ async fn what_was_written_is_read(b: &dyn Backend) {
 }
 
 async fn one_of_64_contenders_creates(b: &dyn Backend) {
-    let processes: Vec<C> = (0..8).map(|_| b.open(None)).collect();
+    let processes: Vec<C> = b.open_several(8).await;
     let mut contenders = JoinSet::new();
     for n in 0..64 {
         let c = processes[n % processes.len()].clone();
@@ -141,11 +198,11 @@ async fn one_of_64_contenders_creates(b: &dyn Backend) {
         }
     }
     assert_eq!((winners.len(), losers), (1, 63));
-    assert_eq!(value(&b.open(None), "/a/x").await, Some(winners[0].to_string().into()));
+    assert_eq!(value(&b.open(None).await, "/a/x").await, Some(winners[0].to_string().into()));
 }
 
 async fn set_and_delete_only_at_the_expected_version(b: &dyn Backend) {
-    let c = b.open(None);
+    let c = b.open(None).await;
     let conflict = CoordinationError::Conflict { path: "/a/x".into() };
     let first = create(&c, "/a/x", "1").await.unwrap();
     let second = c.set("/a/x", "2".into(), first).await.unwrap();
@@ -158,7 +215,7 @@ async fn set_and_delete_only_at_the_expected_version(b: &dyn Backend) {
 }
 
 async fn an_entry_made_again_has_another_version(b: &dyn Backend) {
-    let c = b.open(None);
+    let c = b.open(None).await;
     let mut versions = BTreeSet::new();
     for n in 0..20 {
         let path = format!("/a/{}", n % 2);
@@ -172,8 +229,44 @@ async fn an_entry_made_again_has_another_version(b: &dyn Backend) {
     }
 }
 
+/// One makes and removes an entry over and over, others mark the life that they have read of.
+async fn a_write_to_an_old_life_does_not_change_the_new_one(b: &dyn Backend) {
+    let maker = b.open(None).await;
+    let mut markers = JoinSet::new();
+    for c in b.open_several(3).await {
+        markers.spawn(async move {
+            let mut n_marked = 0;
+            while n_marked < 10 {
+                let Some(entry) = c.get("/a/x").await.unwrap() else { continue };
+                let marked = Bytes::from([&entry.value[..], b"!"].concat());
+                match c.set("/a/x", marked, entry.version).await {
+                    Ok(_) => n_marked += 1,
+                    Err(CoordinationError::Conflict { .. }) => {}
+                    Err(other) => panic!("{other}"),
+                }
+            }
+        });
+    }
+    let mut life = 0;
+    while !markers.is_empty() {
+        life += 1;
+        let made = format!("{life}:");
+        let mut version = maker.create("/a/x", made.clone().into(), Lifetime::Durable).await.unwrap();
+        // Time for the others to read of it.
+        maker.get("/a/x").await.unwrap();
+        while maker.delete("/a/x", version).await.is_err() {
+            let entry = maker.get("/a/x").await.unwrap().unwrap();
+            assert!(entry.value.starts_with(made.as_bytes()), "life {life}: {:?}", entry.value);
+            version = entry.version;
+        }
+        while let Some(done) = markers.try_join_next() {
+            done.unwrap();
+        }
+    }
+}
+
 async fn a_counter_loses_no_increment(b: &dyn Backend) {
-    let processes: Vec<C> = (0..4).map(|_| b.open(None)).collect();
+    let processes: Vec<C> = b.open_several(4).await;
     create(&processes[0], "/counters/n", "0").await.unwrap();
     let mut tasks = JoinSet::new();
     for n in 0..16 {
@@ -199,7 +292,7 @@ async fn a_counter_loses_no_increment(b: &dyn Backend) {
 
 /// What one process has written, every other reads from then on.
 async fn a_read_never_goes_back(b: &dyn Backend) {
-    let (writer, reader) = (b.open(None), b.open(None));
+    let (writer, reader) = (b.open(None).await, b.open(None).await);
     let mut version = create(&writer, "/a/x", "0").await.unwrap();
     for n in 1..50u64 {
         version = writer.set("/a/x", n.to_string().into(), version).await.unwrap();
@@ -208,7 +301,7 @@ async fn a_read_never_goes_back(b: &dyn Backend) {
 }
 
 async fn children_are_direct_and_sorted(b: &dyn Backend) {
-    let c = b.open(None);
+    let c = b.open(None).await;
     for path in ["/a/job_9", "/a/job_10", "/a/job_1", "/ab/x", "/a/job_1/deeper", "/a0/x", "/a/é", "/a/%_"] {
         create(&c, path, "").await.unwrap();
     }
@@ -218,7 +311,7 @@ async fn children_are_direct_and_sorted(b: &dyn Backend) {
 }
 
 async fn ephemeral_entries_go_when_the_session_is_closed(b: &dyn Backend) {
-    let (own, other) = (b.open(Some(worker(1))), b.open(None));
+    let (own, other) = (b.open(Some(worker(1))).await, b.open(None).await);
     own.create("/workers/1", "here".into(), Lifetime::Session).await.unwrap();
     let version = own.create("/workers/1b", "here".into(), Lifetime::Session).await.unwrap();
     own.set("/workers/1b", "still here".into(), version).await.unwrap();
@@ -231,7 +324,8 @@ async fn ephemeral_entries_go_when_the_session_is_closed(b: &dyn Backend) {
 }
 
 async fn ephemeral_entries_go_when_the_process_dies(b: &dyn Backend) {
-    let (own, watching, other) = (b.open(Some(worker(1))), b.open(Some(worker(2))), b.open(None));
+    let (own, watching, other) =
+        (b.open(Some(worker(1))).await, b.open(Some(worker(2))).await, b.open(None).await);
     own.create("/workers/1", "here".into(), Lifetime::Session).await.unwrap();
     watching.create("/workers/2", "here".into(), Lifetime::Session).await.unwrap();
     b.kill(&worker(1), own);
@@ -241,19 +335,19 @@ async fn ephemeral_entries_go_when_the_process_dies(b: &dyn Backend) {
 }
 
 async fn durable_entries_outlive_everybody(b: &dyn Backend) {
-    let (closed, killed) = (b.open(Some(worker(1))), b.open(Some(worker(2))));
+    let (closed, killed) = (b.open(Some(worker(1))).await, b.open(Some(worker(2))).await);
     create(&closed, "/jobs/1", "a").await.unwrap();
     create(&killed, "/jobs/2", "b").await.unwrap();
     closed.close().await;
     b.kill(&worker(2), killed);
     drop(closed);
-    let later = b.open(None);
+    let later = b.open(None).await;
     assert_eq!(later.children("/jobs").await.unwrap(), ["1", "2"]);
     assert_eq!(value(&later, "/jobs/2").await, Some("b".into()));
 }
 
 async fn no_write_after_the_end_of_the_session(b: &dyn Backend) {
-    let (own, other) = (b.open(Some(worker(1))), b.open(None));
+    let (own, other) = (b.open(Some(worker(1))).await, b.open(None).await);
     let version = create(&own, "/jobs/1", "mine").await.unwrap();
     own.close().await;
     assert_eq!(create(&own, "/jobs/2", "").await, Err(CoordinationError::SessionLost));
@@ -268,18 +362,18 @@ async fn no_write_after_the_end_of_the_session(b: &dyn Backend) {
 }
 
 async fn an_incarnation_has_one_session(b: &dyn Backend) {
-    let own = b.open(Some(worker(1)));
-    assert!(b.try_open(Some(worker(1))).is_err());
+    let own = b.open(Some(worker(1))).await;
+    assert!(b.try_open(Some(worker(1))).await.is_err());
     create(&own, "/a/x", "unharmed").await.unwrap();
 }
 
 async fn ephemeral_entries_need_a_session(b: &dyn Backend) {
-    let refused = b.open(None).create("/workers/1", "".into(), Lifetime::Session).await.unwrap_err();
+    let refused = b.open(None).await.create("/workers/1", "".into(), Lifetime::Session).await.unwrap_err();
     assert!(refused.to_string().contains("/workers/1 would live with a session"), "{refused}");
 }
 
 async fn watches_wake_for_own_and_others_changes(b: &dyn Backend) {
-    let (one, other) = (b.open(None), b.open(None));
+    let (one, other) = (b.open(None).await, b.open(None).await);
     for (n, writer) in [&one, &other, &one].into_iter().enumerate() {
         let path = format!("/a/{n}");
         let made = tokio::spawn({

@@ -31,9 +31,11 @@ fn url(directory: &Path) -> String {
     format!("sqlite://{}", directory.display())
 }
 
-fn master(directory: &Path) -> Arc<dyn Coordinator> {
+async fn master(directory: &Path) -> Arc<dyn Coordinator> {
     let incarnation = Incarnation::new(Role::Master, 1);
-    open(&url(directory), Some(SessionOptions { incarnation, lease: LEASE, watch_others: true })).unwrap()
+    open(&url(directory), Some(SessionOptions { incarnation, lease: LEASE, watch_others: true }))
+        .await
+        .unwrap()
 }
 
 /// What the other process does: opens a session, registers, says "ready", and obeys its standard input. It
@@ -44,8 +46,8 @@ fn other_process() {
     let number: u64 = std::env::var(NUMBER).unwrap().parse().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let incarnation = Incarnation::new(Role::Worker, number);
-    let c = open(&url, Some(SessionOptions { incarnation, lease: LEASE, watch_others: false }))
-        .unwrap_or_else(|e| panic!("{number}: {e}"));
+    let session = SessionOptions { incarnation, lease: LEASE, watch_others: false };
+    let c = runtime.block_on(open(&url, Some(session))).unwrap_or_else(|e| panic!("{number}: {e}"));
     let write =
         |path: &str, lifetime| runtime.block_on(c.create(path, Bytes::new(), lifetime)).map(|_| "done");
     let path = format!("/workers/{number}");
@@ -151,7 +153,7 @@ const MASTER_FILE: &str = "master-000000000001.lock";
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_process_is_noticed_and_leaves_nothing() {
     let directory = tempfile::tempdir().unwrap();
-    let master = master(directory.path());
+    let master = master(directory.path()).await;
     let (one, two) = (Other::ready(directory.path(), 1), Other::ready(directory.path(), 2));
     until_workers(&*master, &["1", "2"]).await;
     one.kill();
@@ -167,13 +169,13 @@ async fn a_killed_process_is_noticed_and_leaves_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_dead_are_seen_as_such_with_no_master_alive() {
     let directory = tempfile::tempdir().unwrap();
-    let monitor = open(&url(directory.path()), None).unwrap();
+    let monitor = open(&url(directory.path()), None).await.unwrap();
     let (one, two) = (Other::ready(directory.path(), 1), Other::ready(directory.path(), 2));
     assert_eq!(monitor.children("/workers").await.unwrap(), ["1", "2"]);
     one.kill();
     assert_eq!(monitor.children("/workers").await.unwrap(), ["2"]);
     two.kill();
-    let later = open(&url(directory.path()), None).unwrap();
+    let later = open(&url(directory.path()), None).await.unwrap();
     assert_eq!(later.get("/workers/2").await, Ok(None), "opening looks, too");
     assert_eq!(session_files(directory.path()), [""; 0]);
 }
@@ -181,7 +183,7 @@ async fn the_dead_are_seen_as_such_with_no_master_alive() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_process_loses_its_session_and_does_no_harm_when_it_wakes() {
     let directory = tempfile::tempdir().unwrap();
-    let master = master(directory.path());
+    let master = master(directory.path()).await;
     let mut stopped = Other::ready(directory.path(), 1);
     let _busy = Other::ready(directory.path(), 2);
     until_workers(&*master, &["1", "2"]).await;
@@ -197,7 +199,7 @@ async fn a_stopped_process_loses_its_session_and_does_no_harm_when_it_wakes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_is_stopped_in_the_middle_of_a_write_blocks_nobody_for_long() {
     let directory = tempfile::tempdir().unwrap();
-    let master = master(directory.path());
+    let master = master(directory.path()).await;
     let mut stopped = Other::ready(directory.path(), 1);
     assert_eq!(stopped.order("stop while writing"), "stopping");
     until_workers(&*master, &[]).await;
@@ -208,7 +210,7 @@ async fn a_process_that_is_stopped_in_the_middle_of_a_write_blocks_nobody_for_lo
 #[tokio::test(flavor = "multi_thread")]
 async fn two_directories_do_not_disturb_each_other() {
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (master_here, master_there) = (master(here.path()), master(there.path()));
+    let (master_here, master_there) = (master(here.path()).await, master(there.path()).await);
     let (worker_here, worker_there) = (Other::ready(here.path(), 1), Other::ready(there.path(), 1));
     worker_here.kill();
     until_workers(&*master_here, &[]).await;
@@ -224,7 +226,7 @@ async fn many_processes_may_make_the_store_at_one_time() {
     let store = directory.path().join("not/there yet");
     let mut others: Vec<Other> = (1..=8).map(|n| Other::start(&store, n)).collect();
     others.iter_mut().for_each(Other::await_ready);
-    let monitor = open(&url(&store), None).unwrap();
+    let monitor = open(&url(&store), None).await.unwrap();
     assert_eq!(monitor.children("/workers").await.unwrap(), ["1", "2", "3", "4", "5", "6", "7", "8"]);
     others.into_iter().for_each(Other::kill);
     assert!(monitor.children("/workers").await.unwrap().is_empty());

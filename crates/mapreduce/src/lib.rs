@@ -6,7 +6,7 @@
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut cluster = LocalCluster::start(LocalOptions::default()).await?;
 //! let user = Credentials::User { username: "admin".into(), password: "admin".into() };
-//! let client = Client::new(cluster.urls().clone(), user)?;
+//! let client = Client::new(cluster.urls().clone(), user).await?;
 //! println!("{}", client.login().await?);
 //! println!("{:?}", monitor::snapshot(cluster.urls()).await?.workers);
 //! cluster.shutdown(true).await?;
@@ -33,5 +33,5 @@ pub use self::{
     cli::command_line,
     client::{CONNECT_TIMEOUT, Client, ClientError, JobOutcome, JobUpdate},
     cluster::{ClusterError, LocalCluster, LocalOptions, kill},
-    urls::{BadDirectory, ClusterUrls},
+    urls::{BadDirectory, ClusterUrls, Stores},
 };

@@ -32,7 +32,7 @@ pub struct Snapshot {
 
 /// The cluster as it is now.
 pub async fn snapshot(urls: &ClusterUrls) -> Result<Snapshot, ClientError> {
-    let coordinator = mapreduce_coordination::open(&urls.coordination, None)?;
+    let coordinator = mapreduce_coordination::open(&urls.coordination, None).await?;
     let store = mapreduce_storage::open(&urls.storage)?;
     let jobs = records::jobs(&*coordinator).await?;
     let (masters, workers) = members(&*coordinator).await?;
@@ -55,7 +55,7 @@ pub(crate) async fn members(
 
 /// One job with every task.
 pub async fn job(urls: &ClusterUrls, job: JobId) -> Result<JobView, ClientError> {
-    let coordinator = mapreduce_coordination::open(&urls.coordination, None)?;
+    let coordinator = mapreduce_coordination::open(&urls.coordination, None).await?;
     let store = mapreduce_storage::open(&urls.storage)?;
     let (record, _) = records::job(&*coordinator, job).await?.ok_or_else(|| ClientError::no_such_job(job))?;
     let (masters, workers) = members(&*coordinator).await?;
@@ -105,7 +105,7 @@ pub async fn attempts(urls: &ClusterUrls, job: JobId) -> Result<Vec<AttemptView>
 
 /// An error if there is no such job.
 async fn check_job(urls: &ClusterUrls, job: JobId) -> Result<(), ClientError> {
-    let coordinator = mapreduce_coordination::open(&urls.coordination, None)?;
+    let coordinator = mapreduce_coordination::open(&urls.coordination, None).await?;
     let record = records::job(&*coordinator, job).await?;
     coordinator.close().await;
     record.map(drop).ok_or_else(|| ClientError::no_such_job(job))

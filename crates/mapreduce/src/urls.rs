@@ -1,6 +1,9 @@
 //! Where a cluster's state is.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -20,11 +23,49 @@ pub struct ClusterUrls {
 /// is ever needed after the machine has crashed, and nothing in it is synced.
 pub(crate) const TEMPORARY: &str = "temporary";
 
-/// A path that no URL can name.
+/// The file in a local cluster's directory that names the stores which are not in it. Whoever is told the directory
+/// learns of them by it: masters and workers, commands, a later cluster there.
+pub(crate) const STORES: &str = "stores.json";
+
+/// The stores of a local cluster that are not in its directory.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stores {
+    /// Who is alive, who owns which job, such as `zookeeper://host:port,host:port/path`.
+    pub coordination: Option<String>,
+    /// Input, map output, markers, results, such as `file:///absolute/directory`.
+    pub storage: Option<String>,
+}
+
+impl Stores {
+    /// What the directory's file says; that all are in the directory, if there is none.
+    pub(crate) fn of(directory: &Path) -> Result<Stores, BadDirectory> {
+        let path = directory.join(STORES);
+        let read = match fs::read(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Stores::default()),
+            read => read.map_err(|e| e.to_string()),
+        };
+        let stores = read.and_then(|bytes| serde_json::from_slice(&bytes).map_err(|e| e.to_string()));
+        stores.map_err(|why| BadDirectory::Stores { path, why })
+    }
+}
+
+/// A directory that can't be a cluster's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{path:?} can't be a cluster's directory: give an absolute path in UTF-8")]
-pub struct BadDirectory {
-    path: PathBuf,
+pub enum BadDirectory {
+    /// No URL can name it.
+    #[error("{path:?} can't be a cluster's directory: give an absolute path in UTF-8")]
+    Path {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Nobody can tell where its stores are.
+    #[error("{path:?}, which says where the cluster's stores are, can't be read: {why}; restore it")]
+    Stores {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        why: String,
+    },
 }
 
 impl ClusterUrls {
@@ -35,12 +76,16 @@ impl ClusterUrls {
 
     /// The stores of a local cluster in `directory`, an absolute path. What a temporary one writes is not synced.
     pub fn local(directory: &Path, users: impl Into<String>) -> Result<ClusterUrls, BadDirectory> {
-        let bad = || BadDirectory { path: directory.to_owned() };
+        let bad = || BadDirectory::Path { path: directory.to_owned() };
+        let elsewhere = Stores::of(directory)?;
         let option = if directory.join(TEMPORARY).exists() { "?sync=no" } else { "" };
         let storage = Url::from_file_path(directory.join("storage")).map_err(|()| bad())?;
-        let storage = format!("{storage}{option}");
         let coordination = format!("sqlite://{}{option}", directory.to_str().ok_or_else(bad)?);
-        Ok(ClusterUrls { coordination, storage, users: users.into() })
+        Ok(ClusterUrls {
+            coordination: elsewhere.coordination.unwrap_or(coordination),
+            storage: elsewhere.storage.unwrap_or_else(|| format!("{storage}{option}")),
+            users: users.into(),
+        })
     }
 }
 
@@ -57,8 +102,8 @@ mod tests {
         assert!(ClusterUrls::local(Path::new("data"), "").is_err());
     }
 
-    #[test]
-    fn only_what_goes_with_its_cluster_is_not_synced() {
+    #[tokio::test]
+    async fn only_what_goes_with_its_cluster_is_not_synced() {
         let directory = tempfile::tempdir().unwrap();
         let urls = || ClusterUrls::local(directory.path(), "sqlite:///home/users").unwrap();
         let synced = urls();
@@ -70,7 +115,7 @@ mod tests {
         assert_eq!(unsynced.users, synced.users);
         assert_eq!(unsynced.storage_directory(), synced.storage_directory());
         mapreduce_storage::open(&unsynced.storage).unwrap();
-        mapreduce_coordination::open(&unsynced.coordination, None).unwrap();
+        mapreduce_coordination::open(&unsynced.coordination, None).await.unwrap();
         assert!(directory.path().join("coordination.db").exists());
     }
 }

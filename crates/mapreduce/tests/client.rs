@@ -12,9 +12,9 @@ use mapreduce_core::{CodeRef, Epoch, InputDescription, JobId, JobPhase, JobSpec,
 use rustix::process::{Signal, kill_process};
 use support::{Scene, living, pid_of};
 
-fn client(cluster: &LocalCluster, password: &str) -> Client {
+async fn client(cluster: &LocalCluster, password: &str) -> Client {
     let user = Credentials::User { username: "admin".into(), password: password.into() };
-    Client::new(cluster.urls().clone(), user).unwrap()
+    Client::new(cluster.urls().clone(), user).await.unwrap()
 }
 
 /// A job that can't end by itself: it has a task, and there are no workers.
@@ -37,7 +37,7 @@ fn spec(job: JobId) -> JobSpec {
 async fn a_watch_survives_every_master() {
     let scene = Scene::new();
     let mut cluster = LocalCluster::start(scene.options(2, 0)).await.unwrap();
-    let client = client(&cluster, "admin");
+    let client = client(&cluster, "admin").await;
     let job = client.reserve().await.unwrap();
     client.submit(&spec(job)).await.unwrap();
     client.submit(&spec(job)).await.unwrap();
@@ -78,9 +78,9 @@ async fn a_watch_survives_every_master() {
 async fn calls_go_to_whoever_lives_and_end_when_nobody_does() {
     let scene = Scene::new();
     let mut cluster = LocalCluster::start(scene.options(2, 0)).await.unwrap();
-    let right = client(&cluster, "admin");
+    let right = client(&cluster, "admin").await;
     assert_eq!(right.login().await.unwrap(), "admin");
-    let wrong = client(&cluster, "wrong").login().await.unwrap_err();
+    let wrong = client(&cluster, "wrong").await.login().await.unwrap_err();
     assert!(matches!(wrong, ClientError::Unauthenticated(_)), "{wrong}");
     let nobodys = right.watch(JobId(7)).map(|update| update.unwrap_err()).collect::<Vec<_>>().await;
     assert!(matches!(nobodys.as_slice(), [ClientError::NoSuchJob(_)]), "{nobodys:?}");

@@ -114,6 +114,7 @@ async fn a_killed_client_leaves_nothing_behind() {
     scene.executors_start_daemons();
     let options = scene.options(1, 0);
     let told = KeeperOptions {
+        stores: mapreduce::Stores::default(),
         directory: None,
         users: scene.users(),
         slots_per_worker: 1,

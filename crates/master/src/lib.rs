@@ -25,6 +25,7 @@ use std::{future::Future, io, net::SocketAddr, pin::pin, time::Duration};
 
 use mapreduce_coordination::{CoordinationError, records::RecordError, users::UserError};
 use mapreduce_storage::StorageError;
+use tokio::time::sleep;
 
 use incarnation::Ended;
 
@@ -87,14 +88,52 @@ pub enum MasterError {
     },
 }
 
+impl MasterError {
+    /// Whether the session was lost before the incarnation had begun.
+    fn is_session_lost(&self) -> bool {
+        matches!(
+            self,
+            MasterError::Coordination(CoordinationError::SessionLost)
+                | MasterError::Record(RecordError::Coordination(CoordinationError::SessionLost))
+        )
+    }
+
+    /// Whether a store could not be used, which may be otherwise later.
+    fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            MasterError::Coordination(_)
+                | MasterError::Record(RecordError::Coordination(_))
+                | MasterError::Users(UserError::Store(RecordError::Coordination(_)))
+                | MasterError::Storage(_)
+        )
+    }
+}
+
+/// Between two tries to begin another incarnation.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
 /// Runs a master until `shutdown` completes. A master whose session ended (it was stopped for longer than its
-/// lease) has lost its jobs to others, and starts over as a new incarnation.
+/// lease) has lost its jobs to others, and starts over as a new incarnation. Stores that can't be used end it at the start
+/// only: later, when it is known that nothing is wrong with what it was told, it waits for them.
 pub async fn run(options: MasterOptions, shutdown: impl Future<Output = ()>) -> Result<(), MasterError> {
     let mut shutdown = pin!(shutdown);
+    let mut has_lived = false;
     loop {
-        match process::live(&options, shutdown.as_mut()).await? {
-            Ended::Asked => return Ok(()),
-            Ended::SessionLost => tracing::warn!("the session was lost; starting a new incarnation"),
+        match process::live(&options, shutdown.as_mut()).await {
+            Ok(Ended::Asked) => return Ok(()),
+            Ok(Ended::SessionLost) => {}
+            Err(error) if error.is_session_lost() => {}
+            Err(error) if has_lived && error.may_pass() => {
+                tracing::warn!("a new incarnation can't begin yet, trying again in {RETRY_PAUSE:?}: {error}");
+                tokio::select! {
+                    () = shutdown.as_mut() => return Ok(()),
+                    () = sleep(RETRY_PAUSE) => continue,
+                }
+            }
+            Err(error) => return Err(error),
         }
+        has_lived = true;
+        tracing::warn!("the session was lost; starting a new incarnation");
     }
 }

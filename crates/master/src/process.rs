@@ -3,12 +3,12 @@
 use std::{future::Future, io, pin::Pin, sync::Arc};
 
 use mapreduce_coordination::{
-    SessionOptions,
+    Coordinator, SessionOptions,
     records::{self, Member},
     users::UserRegistry,
 };
 use mapreduce_core::{Clock, Incarnation, Role, SystemClock};
-use tokio::{net::TcpListener, sync::oneshot};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
 use crate::{
     MasterError, MasterOptions,
@@ -16,15 +16,40 @@ use crate::{
     server,
 };
 
+/// An incarnation that is registered and has not begun to serve.
+struct Begun {
+    master: Master,
+    coordinator: Arc<dyn Coordinator>,
+    server: JoinHandle<()>,
+    /// The server ends when it is dropped.
+    stop: oneshot::Sender<()>,
+}
+
 /// Lives one incarnation: listens, registers, serves.
 pub(crate) async fn live(
     options: &MasterOptions,
-    shutdown: Pin<&mut impl Future<Output = ()>>,
+    mut shutdown: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<Ended, MasterError> {
+    // What can't be reached is waited for, and that must keep nobody from ending.
+    let begun = tokio::select! {
+        begun = begin(options) => begun?,
+        () = shutdown.as_mut() => return Ok(Ended::Asked),
+    };
+    let Begun { master, coordinator, server, stop } = begun;
+    let ended = master.serve(shutdown).await;
+    drop(stop);
+    coordinator.close().await;
+    // Streams that are still open must not keep an old incarnation alive, nor its port taken.
+    server.abort();
+    let _ = server.await;
+    Ok(ended)
+}
+
+async fn begin(options: &MasterOptions) -> Result<Begun, MasterError> {
     let system = |what: String| move |source| MasterError::System { what, source };
     let random = getrandom::u64().map_err(|e| system("no randomness".into())(io::Error::other(e)))?;
     let me = Incarnation::new(Role::Master, random);
-    let users = mapreduce_coordination::open(&options.users, None)?;
+    let users = mapreduce_coordination::open(&options.users, None).await?;
     let registry = UserRegistry::open(users.clone()).await?;
     if !options.listen.ip().is_loopback() && registry.default_password_stands().await? {
         return Err(MasterError::DefaultPassword { address: options.listen });
@@ -34,7 +59,7 @@ pub(crate) async fn live(
     let address = listener.local_addr().map_err(system("the listener has no address".into()))?;
 
     let session = SessionOptions { incarnation: me.clone(), lease: options.lease, watch_others: true };
-    let coordinator = mapreduce_coordination::open(&options.coordination, Some(session))?;
+    let coordinator = mapreduce_coordination::open(&options.coordination, Some(session)).await?;
     let clock = Arc::new(SystemClock::default());
     let master = Master::new(Means {
         me: me.clone(),
@@ -45,16 +70,11 @@ pub(crate) async fn live(
     });
     let (stop, stopped) = oneshot::channel();
     let server = server::serve(&master.handle(), users, &options.cluster_key, listener, stopped)?;
-    let server = tokio::spawn(server);
     let member = Member::of_this_process(me, Some(address.to_string()), 0, clock.unix_ms());
     let member = member.map_err(system("this process can't be described".into()))?;
     records::register(coordinator.as_ref(), &member).await?;
-    tracing::info!(%address, "serving");
-
-    let ended = master.serve(shutdown).await;
-    drop(stop);
-    coordinator.close().await;
-    // Streams that are still open must not keep an old incarnation alive.
-    server.abort();
-    Ok(ended)
+    // Last, so that what fails before leaves no server behind; who calls already waits on the listener.
+    let server = tokio::spawn(server);
+    tracing::info!(master = %member.incarnation, %address, "serving");
+    Ok(Begun { master, coordinator, server, stop })
 }

@@ -40,7 +40,7 @@ impl Master {
     async fn start() -> Master {
         let directory = tempfile::tempdir().unwrap();
         let options = options(directory.path(), "127.0.0.1:0");
-        let coordinator = mapreduce_coordination::open(&options.coordination, None).unwrap();
+        let coordinator = mapreduce_coordination::open(&options.coordination, None).await.unwrap();
         let (stop, stopped) = oneshot::channel();
         let done = tokio::spawn(async { run(options, async { drop(stopped.await) }).await });
         let address = registered(coordinator.as_ref()).await;
@@ -58,7 +58,7 @@ impl Master {
         drop(stop);
         done.await.unwrap().unwrap();
         let coordination = format!("sqlite://{}", directory.path().display());
-        let coordinator = mapreduce_coordination::open(&coordination, None).unwrap();
+        let coordinator = mapreduce_coordination::open(&coordination, None).await.unwrap();
         assert_eq!(records::members(coordinator.as_ref(), Role::Master).await.unwrap(), []);
     }
 }

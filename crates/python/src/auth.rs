@@ -100,7 +100,7 @@ fn with_registry<T: Send>(
         None => home::users_url().map_err(|e| ClusterError::new_err(e.to_string()))?,
     };
     let done = block_on(py, || async move {
-        let store = mapreduce_coordination::open(&users, None)?;
+        let store = mapreduce_coordination::open(&users, None).await?;
         let done = match UserRegistry::open(store.clone()).await {
             Ok(registry) => action(&registry).await,
             Err(e) => Err(e),

@@ -241,7 +241,7 @@ impl Client {
     fn members(&self, py: Python<'_>) -> PyResult<(Vec<String>, Vec<String>)> {
         let live = self.live.require()?;
         let members = || async {
-            let coordinator = mapreduce_coordination::open(&live.urls.coordination, None)?;
+            let coordinator = mapreduce_coordination::open(&live.urls.coordination, None).await?;
             let masters = records::members(&*coordinator, Role::Master).await?;
             let workers = records::members(&*coordinator, Role::Worker).await?;
             coordinator.close().await;

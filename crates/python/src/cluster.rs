@@ -72,7 +72,7 @@ pub struct Cluster {
 impl Cluster {
     #[staticmethod]
     #[pyo3(signature = (
-        directory, users, username, password, *, n_workers, n_masters, slots_per_worker, lease_ms, grace_ms,
+        directory, users, username, password, *, coordination, storage, n_workers, n_masters, slots_per_worker, lease_ms, grace_ms,
         memory_bytes_max, keep_alive, program, python
     ))]
     #[expect(clippy::too_many_arguments, reason = "they are the keywords of one Python call")]
@@ -82,6 +82,8 @@ impl Cluster {
         users: Option<String>,
         username: String,
         password: String,
+        coordination: Option<String>,
+        storage: Option<String>,
         n_workers: u32,
         n_masters: u32,
         slots_per_worker: u32,
@@ -94,6 +96,8 @@ impl Cluster {
     ) -> PyResult<Cluster> {
         let options = LocalOptions {
             directory,
+            coordination,
+            storage,
             users_url: users,
             n_masters,
             n_workers,
@@ -158,7 +162,7 @@ impl Cluster {
         let directory = cluster.directory().to_owned();
         let credentials = Credentials::User { username: username.clone(), password };
         // A client's connections live in the runtime.
-        let client = block_on(py, || async { mapreduce::Client::new(urls.clone(), credentials) })?;
+        let client = block_on(py, || mapreduce::Client::new(urls.clone(), credentials))?;
         let client = client.map_err(ClusterError::from).map_err(cluster_error)?;
         let closed = watch::Sender::new(false);
         let live = Live { cluster: RwLock::new(cluster), client, urls, username, closed };

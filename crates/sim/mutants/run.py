@@ -45,6 +45,9 @@ def main() -> None:
     parser.add_argument("--only", default="", help="those whose names hold this")
     only = parser.parse_args().only
     mutants = tomllib.loads((Path(__file__).parent / "mutants.toml").read_text())["mutant"]
+    for mutant in mutants:
+        if (ROOT / mutant["file"]).read_text().count(mutant["old"]) != 1:
+            sys.exit(f"{mutant['name']}: {mutant['file']} does not hold what is to be replaced once")
     unnoticed = []
     print("| mistake | noticed by | which says |\n|---|---|---|")
     with tempfile.TemporaryDirectory() as directory:
@@ -67,8 +70,6 @@ def notice(copy: Path, mutant: dict[str, str]) -> tuple[str, str]:
     """Who notices the mistake, and what is said of it."""
     path = copy / mutant["file"]
     right = path.read_text()
-    if right.count(mutant["old"]) != 1:
-        sys.exit(f"{mutant['name']}: {mutant['file']} does not hold what is to be replaced once")
     path.write_text(right.replace(mutant["old"], mutant["new"]))
     try:
         built = run(copy, [*CARGO, "build", "--quiet", "--package", "mapreduce-sim"])

@@ -21,6 +21,7 @@ use std::{future::Future, io, path::PathBuf, pin::pin, time::Duration};
 
 use mapreduce_coordination::{CoordinationError, records::RecordError};
 use mapreduce_storage::StorageError;
+use tokio::time::sleep;
 
 pub use executors::EXECUTOR_ARGUMENT;
 use incarnation::Ended;
@@ -84,14 +85,52 @@ pub enum WorkerError {
     },
 }
 
+impl WorkerError {
+    /// Whether the session was lost before the incarnation had begun.
+    fn is_session_lost(&self) -> bool {
+        matches!(
+            self,
+            WorkerError::Coordination(CoordinationError::SessionLost)
+                | WorkerError::Record(RecordError::Coordination(CoordinationError::SessionLost))
+        )
+    }
+
+    /// Whether a store could not be used, which may be otherwise later.
+    fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            WorkerError::Coordination(_)
+                | WorkerError::Record(RecordError::Coordination(_))
+                | WorkerError::Storage(_)
+        )
+    }
+}
+
+/// Between two tries to begin another incarnation.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
 /// Runs a worker until `shutdown` completes and its tasks have ended or their grace is over. A worker whose
-/// session ended (it was stopped for longer than its lease) kills its executors and starts a new incarnation.
+/// session ended (it was stopped for longer than its lease) kills its executors and starts a new incarnation. Stores that
+/// can't be used end it at the start only: later, when it is known that nothing is wrong with what it was told, it waits
+/// for them.
 pub async fn run(options: WorkerOptions, shutdown: impl Future<Output = ()>) -> Result<(), WorkerError> {
     let mut shutdown = pin!(shutdown);
+    let mut has_lived = false;
     loop {
-        match process::live(&options, shutdown.as_mut()).await? {
-            Ended::Drained => return Ok(()),
-            Ended::SessionLost => tracing::warn!("the session was lost; starting a new incarnation"),
+        match process::live(&options, shutdown.as_mut()).await {
+            Ok(Ended::Drained) => return Ok(()),
+            Ok(Ended::SessionLost) => {}
+            Err(error) if error.is_session_lost() => {}
+            Err(error) if has_lived && error.may_pass() => {
+                tracing::warn!("a new incarnation can't begin yet, trying again in {RETRY_PAUSE:?}: {error}");
+                tokio::select! {
+                    () = shutdown.as_mut() => return Ok(()),
+                    () = sleep(RETRY_PAUSE) => continue,
+                }
+            }
+            Err(error) => return Err(error),
         }
+        has_lived = true;
+        tracing::warn!("the session was lost; starting a new incarnation");
     }
 }

@@ -15,13 +15,17 @@ use crate::{
 /// Lives one incarnation.
 pub(crate) async fn live(
     options: &WorkerOptions,
-    shutdown: Pin<&mut impl Future<Output = ()>>,
+    mut shutdown: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<Ended, WorkerError> {
     let system = |what| move |source| WorkerError::System { what, source };
     let random = getrandom::u64().map_err(|e| system("randomness")(io::Error::other(e)))?;
     let worker = Incarnation::new(Role::Worker, random);
     let session = SessionOptions { incarnation: worker.clone(), lease: options.lease, watch_others: false };
-    let coordinator = mapreduce_coordination::open(&options.coordination, Some(session))?;
+    // Servers that can't be reached are waited for, and that must keep nobody from ending.
+    let coordinator = tokio::select! {
+        opened = mapreduce_coordination::open(&options.coordination, Some(session)) => opened?,
+        () = shutdown.as_mut() => return Ok(Ended::Drained),
+    };
     let no_scratch = system("the directory for scratch files can't be made");
     std::fs::create_dir_all(&options.scratch).map_err(no_scratch)?;
     let clock = Arc::new(SystemClock::default());

@@ -1,11 +1,17 @@
 //! The loop around the agent: it owns the links to the masters and the slots, feeds the agent what happens and
 //! does what it asks for. One call of [`serve`] is one incarnation.
 
-use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    future::{Future, pending},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use mapreduce_coordination::{
     Coordinator,
-    records::{self, Member},
+    records::{self, Member, RecordError},
 };
 use mapreduce_core::{Incarnation, Role};
 use mapreduce_rpc::control::{
@@ -53,6 +59,17 @@ struct Shell {
     drained: bool,
 }
 
+/// Which masters are registered, as soon as that is known.
+type Look = Pin<Box<dyn Future<Output = Result<Vec<Member>, RecordError>> + Send>>;
+
+/// The end of a look that is under way.
+async fn end_of(look: &mut Option<Look>) -> Result<Vec<Member>, RecordError> {
+    match look {
+        Some(look) => look.await,
+        None => pending().await,
+    }
+}
+
 /// Registers, serves, and leaves no process behind. Told to go by `shutdown`, it lets running tasks end.
 pub async fn serve(means: Means, shutdown: Pin<&mut impl Future<Output = ()>>) -> Result<Ended, WorkerError> {
     let Means { member, options, coordinator, store, clock, network, launcher } = means;
@@ -97,11 +114,16 @@ impl Shell {
         let mut changes = self.coordinator.watch(records::directory(Role::Master));
         let mut session_lost = self.coordinator.session_lost();
         let (mut deadline, mut look_again) = (None, None);
+        // Beside everything else: as long as coordination can't be reached, a look takes long, and tasks go on.
+        let mut look = None;
         changes.mark_changed();
         while !self.drained {
             tokio::select! {
                 biased;
-                Ok(_) = session_lost.wait_for(|lost| *lost) => return Ok(Ended::SessionLost),
+                // Who was told to go needs no other incarnation.
+                Ok(_) = session_lost.wait_for(|lost| *lost) => {
+                    return Ok(if deadline.is_some() { Ended::Drained } else { Ended::SessionLost });
+                }
                 () = shutdown.as_mut(), if deadline.is_none() => {
                     deadline = Some(Instant::now() + grace);
                     self.tell(Event::Drain);
@@ -110,13 +132,17 @@ impl Shell {
                     tracing::warn!("the grace period is over; what still runs is killed and will run elsewhere");
                     break;
                 }
-                Ok(()) = changes.changed() => {
+                Ok(()) = changes.changed(), if look.is_none() => {
                     changes.borrow_and_update();
-                    look_again = self.follow_masters().await;
+                    look = Some(self.look());
                 }
                 // Nothing need change before what could not be read can be.
-                () = sleep_until(look_again.unwrap_or_else(Instant::now)), if look_again.is_some() => {
-                    look_again = self.follow_masters().await;
+                () = sleep_until(look_again.unwrap_or_else(Instant::now)), if look_again.is_some() && look.is_none() => {
+                    look = Some(self.look());
+                }
+                seen = end_of(&mut look) => {
+                    look = None;
+                    look_again = self.follow(seen);
                 }
                 Some(input) = received.recv() => match input {
                     Input::Agent(event) => {
@@ -139,14 +165,20 @@ impl Shell {
             && let Some(member) = self.unregistered.take()
         {
             records::register(self.coordinator.as_ref(), &member).await?;
+            tracing::info!(worker = %member.incarnation, "registered");
         }
         Ok(())
     }
 
+    fn look(&self) -> Look {
+        let coordinator = self.coordinator.clone();
+        Box::pin(async move { records::members(coordinator.as_ref(), Role::Master).await })
+    }
+
     /// One link to each registered master. If they can't be read, the links that there are go on; answers when to look
     /// again.
-    async fn follow_masters(&mut self) -> Option<Instant> {
-        let masters = match records::members(self.coordinator.as_ref(), Role::Master).await {
+    fn follow(&mut self, seen: Result<Vec<Member>, RecordError>) -> Option<Instant> {
+        let masters = match seen {
             Ok(masters) => masters,
             Err(e) => {
                 tracing::warn!("the masters can't be read: {e}");

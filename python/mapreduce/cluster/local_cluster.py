@@ -47,6 +47,11 @@ class LocalCluster:
         directory: Where the cluster keeps its state. A new cluster in the directory of an earlier one carries its
             unfinished jobs on. The default is a temporary directory, which is removed at the end; nothing in it is
             synced to the disk, so it is faster, and does not survive a crash of the machine.
+        coordination: Where masters and workers meet, if not in the ``directory``, which must then be given:
+            ``zookeeper://host:port,host:port/path?auth=/file`` for an ensemble of ZooKeeper servers. It is kept in the
+            ``directory``: whoever is told that finds the rest.
+        storage: Where data, output and markers are, if not in the ``directory``, which must then be given:
+            ``file:///absolute/directory``.
         keep_alive: Whether the cluster outlives this process; it needs a ``directory``, by which others find it.
         slots_per_worker: Tasks that a worker runs at one time.
         lease_ms: After how many milliseconds of silence a process is taken for dead. A killed process is noticed
@@ -75,6 +80,8 @@ class LocalCluster:
         verbose: bool = False,
         *,
         directory: str | os.PathLike[str] | None = None,
+        coordination: str | None = None,
+        storage: str | None = None,
         keep_alive: bool = False,
         slots_per_worker: int = 1,
         lease_ms: int = 2000,
@@ -86,6 +93,10 @@ class LocalCluster:
         self._verbose = _arguments.flag("verbose", verbose)
         self._owned = initialize and not _arguments.flag("keep_alive", keep_alive)
         place = None if directory is None else _arguments.directory("directory", directory)
+        for name, url in (("coordination", coordination), ("storage", storage)):
+            if url is not None:
+                _arguments.text(name, url)
+                _arguments.given("directory", place, f"{name}: it says where the cluster finds that again")
         _arguments.count("n_workers", n_workers, least=0)
         _arguments.count("n_masters", n_masters, least=1)
         _arguments.count("slots_per_worker", slots_per_worker, least=1)
@@ -99,6 +110,8 @@ class LocalCluster:
             self._native = _native.Cluster.start(
                 place,
                 *login,
+                coordination=coordination,
+                storage=storage,
                 n_workers=n_workers,
                 n_masters=n_masters,
                 slots_per_worker=slots_per_worker,
@@ -325,7 +338,8 @@ class LocalCluster:
         Calling it again does nothing.
 
         Args:
-            cleanup: Whether the cluster's state is removed from its directory. A temporary directory always goes.
+            cleanup: Whether the cluster's state is removed from its directory, and its jobs from ``coordination`` and
+                ``storage`` elsewhere. A temporary directory always goes.
 
         Raises:
             ClusterError: A process did not end, or the state can't be removed.

@@ -52,6 +52,10 @@ class Network:
         run(*self.within(host), "ip", "link", "set", "lo", "up")
         return address
 
+    def place(self, host: str) -> tuple[str, list[str]]:
+        """A new host's address, and the words before a command that runs there."""
+        return self.add(host), self.within(host)
+
     def cut(self, sender: str, receiver: str) -> None:
         """What the one sends no longer reaches the other; nobody is told."""
         run(*self.within(receiver), "iptables", "-A", "INPUT", "-s", self.hosts[sender], "-j", "DROP")

@@ -38,9 +38,18 @@ impl Member {
     ) -> io::Result<Member> {
         let pid = std::process::id();
         let pid_started = process_start_ticks(pid)?;
-        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        Ok(Member { incarnation, address, pid, pid_started, host, n_slots, started_at_ms })
+        Ok(Member { incarnation, address, pid, pid_started, host: host(), n_slots, started_at_ms })
     }
+
+    /// Whether its process is one of this machine's, and `pid` means something here.
+    pub fn is_of_this_machine(&self) -> bool {
+        self.host == host()
+    }
+}
+
+/// This machine's name.
+fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 impl Persisted for Member {

@@ -18,7 +18,7 @@ pub(crate) struct Args {
 
 impl Args {
     pub async fn run(self) -> Result {
-        let client = Client::new(self.cluster.find().await?, self.cluster.user.credentials()?)?;
+        let client = Client::new(self.cluster.find().await?, self.cluster.user.credentials()?).await?;
         let stood = client.cancel(self.job).await?;
         match stood.phase {
             JobPhase::Publish => {

@@ -6,6 +6,7 @@ use crate::{
     ClusterUrls, Credentials,
     home::{self, RunningCluster},
     native::Session,
+    urls::STORES,
 };
 use mapreduce_coordination::users::UserRegistry;
 
@@ -29,7 +30,7 @@ impl User {
 
     /// Checks name and password against the users at `url`; needs no master.
     pub async fn check(&self, url: &str) -> Result {
-        let users = mapreduce_coordination::open(url, None)?;
+        let users = mapreduce_coordination::open(url, None).await?;
         let registry = UserRegistry::open(users.clone()).await?;
         registry.authenticate(&self.username, &Self::password()?).await?;
         users.close().await;
@@ -96,7 +97,7 @@ fn urls_of(directory: &PathBuf, running: &[RunningCluster]) -> Result<ClusterUrl
     let directory = std::fs::canonicalize(directory)
         .map_err(|e| format!("no cluster in {}: {e}", directory.display()))?;
     // Looking must not make a cluster where there is none.
-    if !directory.join("coordination.db").exists() {
+    if !["coordination.db", STORES].iter().any(|name| directory.join(name).exists()) {
         return Err(format!("{} is no cluster's directory", directory.display()).into());
     }
     let same =

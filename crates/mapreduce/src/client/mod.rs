@@ -60,9 +60,9 @@ pub enum JobOutcome {
 }
 
 impl Client {
-    /// A client of the cluster at `urls`. Talks to nobody yet; wrong credentials show at the first call.
-    pub fn new(urls: ClusterUrls, credentials: Credentials) -> Result<Client, ClientError> {
-        let masters = Masters::new(mapreduce_coordination::open(&urls.coordination, None)?);
+    /// A client of the cluster at `urls`. Talks to no master yet; wrong credentials show at the first call.
+    pub async fn new(urls: ClusterUrls, credentials: Credentials) -> Result<Client, ClientError> {
+        let masters = Masters::new(mapreduce_coordination::open(&urls.coordination, None).await?);
         let store = mapreduce_storage::open(&urls.storage)?;
         Ok(Client(Arc::new(Inner { urls, credentials, connect_timeout: CONNECT_TIMEOUT, masters, store })))
     }
@@ -101,7 +101,7 @@ impl Client {
     }
 
     /// The job's state now and at every change; ends after the terminal one. It survives the death of any
-    /// master, and waits while none is alive.
+    /// master, and waits while none is alive or coordination can't be reached.
     pub fn watch(&self, job: JobId) -> impl Stream<Item = Result<JobUpdate, ClientError>> + Send + use<> {
         watch::watch(self.0.clone(), job)
     }

@@ -1,15 +1,22 @@
 //! Watching a job, over the death of any master.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::{Stream, stream};
-use mapreduce_coordination::records;
+use mapreduce_coordination::{
+    CoordinationError,
+    records::{self, RecordError},
+};
 use mapreduce_core::{Epoch, Incarnation, JobId, JobPhase, JobRecord};
 use mapreduce_rpc::{BadField, control, parse};
 use serde::Serialize;
+use tokio::time::sleep;
 use tonic::{Request, Streaming};
 
 use super::{ClientError, Inner, error::is_broken, masters::Master};
+
+/// Before coordination that could not be read is read again.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 /// Where a job stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -73,9 +80,20 @@ impl Watch {
     /// The next change; none after the terminal one.
     async fn next(&mut self) -> Result<Option<JobUpdate>, ClientError> {
         while !self.ended {
-            let update = match self.open.take() {
-                Some((master, updates)) => self.listen(master, updates).await?,
-                None => self.connect_or_wait().await?,
+            let told = match self.open.take() {
+                Some((master, updates)) => self.listen(master, updates).await,
+                None => self.connect_or_wait().await,
+            };
+            let update = match told {
+                // The job goes on, and its end will be there to be read.
+                Err(ClientError::Coordination(RecordError::Coordination(
+                    error @ CoordinationError::Unavailable { .. },
+                ))) => {
+                    tracing::warn!("{} is watched again in {RETRY_PAUSE:?}: {error}", self.job);
+                    sleep(RETRY_PAUSE).await;
+                    continue;
+                }
+                told => told?,
             };
             if let Some(update) = update.filter(|update| self.last.as_ref() != Some(update)) {
                 self.ended = update.phase.is_terminal();

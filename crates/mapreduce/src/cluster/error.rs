@@ -21,6 +21,11 @@ pub enum ClusterError {
         /// The most that works.
         max: u64,
     },
+    /// A temporary directory would be gone, and what is elsewhere not.
+    #[error(
+        "coordination or storage that is elsewhere outlives a temporary directory: give a directory, too"
+    )]
+    NoDirectory,
     /// The directory can't be used.
     #[error(transparent)]
     Directory(#[from] BadDirectory),
@@ -44,6 +49,18 @@ pub enum ClusterError {
     /// The keeper said no; its words.
     #[error("{0}")]
     Keeper(String),
+    /// What the cluster had in stores elsewhere is still there, or some of it.
+    #[error(
+        "the cluster has ended, but not all of its jobs could be removed from {coordination} and {storage}: {why}"
+    )]
+    Left {
+        /// Where its jobs are known.
+        coordination: String,
+        /// Where their data is.
+        storage: String,
+        /// What happened.
+        why: String,
+    },
     /// A master or worker did not live to register.
     #[error("process {pid} ended before it was ready ({how}); its log ends with:\n{log_tail}")]
     EndedEarly {

@@ -14,6 +14,7 @@ use tokio::{
 
 use super::{ClusterError, LocalOptions, error::system};
 use crate::{
+    Stores,
     home::{self, RunningCluster},
     keeper::{
         KeeperOptions,
@@ -33,6 +34,7 @@ impl OwnKeeper {
     pub async fn start(options: &LocalOptions) -> Result<(OwnKeeper, RunningCluster), ClusterError> {
         let told = KeeperOptions {
             directory: options.directory.as_deref().map(absolute).transpose()?,
+            stores: Stores { coordination: options.coordination.clone(), storage: options.storage.clone() },
             users: options.users_url.clone().map_or_else(home::users_url, Ok)?,
             slots_per_worker: options.slots_per_worker,
             lease_ms: options.lease_ms,

@@ -3,6 +3,7 @@
 
 mod error;
 mod keeper;
+mod leftovers;
 mod options;
 mod processes;
 
@@ -22,7 +23,7 @@ use self::{
     processes::{Living, retire_to, spawn},
 };
 use crate::{
-    ClusterUrls,
+    ClusterUrls, Stores,
     home::RunningCluster,
     keeper::{
         protocol::{Reply, Request},
@@ -120,9 +121,10 @@ impl LocalCluster {
         kill(std::slice::from_ref(&self.urls), ids).await
     }
 
-    /// Ends every process of the cluster, and with `cleanup` removes its state. Returns when nothing is left;
-    /// once more does nothing more.
+    /// Ends every process of the cluster, and with `cleanup` removes its state; of stores elsewhere, all jobs. Returns when
+    /// nothing is left; once more does nothing more.
     pub async fn shutdown(&mut self, cleanup: bool) -> Result<(), ClusterError> {
+        let elsewhere = Stores::of(&self.directory)?;
         let ended = match self.ask_to_shut_down(cleanup).await {
             // The keeper was killed, and with it everything that it kept.
             Err(ClusterError::NotRunning { .. }) => {
@@ -133,6 +135,9 @@ impl LocalCluster {
         };
         if let (Ok(()), Some(keeper)) = (&ended, self.own_keeper.take()) {
             keeper.wait()?;
+        }
+        if ended.is_ok() && cleanup && elsewhere != Stores::default() {
+            return leftovers::remove_jobs(&self.urls).await;
         }
         ended
     }

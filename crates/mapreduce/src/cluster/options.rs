@@ -10,6 +10,12 @@ pub struct LocalOptions {
     /// Where its state is; a cluster that was shut down there is carried on. None: a new temporary directory,
     /// removed at the end.
     pub directory: Option<PathBuf>,
+    /// Who is alive and who owns which job, if not in the directory, which must then be given: such as
+    /// `zookeeper://host:port,host:port/path`, see [`mapreduce_coordination::open`].
+    pub coordination: Option<String>,
+    /// Input, map output, markers and results, if not in the directory, which must then be given: such as
+    /// `file:///absolute/directory`.
+    pub storage: Option<String>,
     /// Where users are; none: [`crate::home::users_url`].
     pub users_url: Option<String>,
     /// Masters to begin with, at least 1.
@@ -40,6 +46,8 @@ impl Default for LocalOptions {
     fn default() -> Self {
         LocalOptions {
             directory: None,
+            coordination: None,
+            storage: None,
             users_url: None,
             n_masters: 2,
             n_workers: 4,
@@ -58,6 +66,9 @@ impl Default for LocalOptions {
 impl LocalOptions {
     /// Whether every number is one that works.
     pub(super) fn check(&self) -> Result<(), ClusterError> {
+        if self.directory.is_none() && (self.coordination.is_some() || self.storage.is_some()) {
+            return Err(ClusterError::NoDirectory);
+        }
         check_n_masters(self.n_masters)?;
         check_n_workers(self.n_workers)?;
         in_range("slots_per_worker", self.slots_per_worker.into(), 1, PROCESSES_MAX)?;

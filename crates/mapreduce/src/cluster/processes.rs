@@ -42,7 +42,8 @@ pub(super) async fn spawn(
         return Ok(());
     }
     let mut keeper = connect(directory).await?;
-    let coordinator = mapreduce_coordination::open(&urls.coordination, None).map_err(ClientError::from)?;
+    let coordinator =
+        mapreduce_coordination::open(&urls.coordination, None).await.map_err(ClientError::from)?;
     let mut starting: HashMap<u32, Option<PathBuf>> =
         match ask(&mut keeper, &Request::Spawn { masters, workers }).await? {
             Reply::Spawned(spawned) => spawned.into_iter().map(|s| (s.pid, s.log)).collect(),
@@ -54,7 +55,7 @@ pub(super) async fn spawn(
         masters_change.borrow_and_update();
         workers_change.borrow_and_update();
         let (masters, workers) = monitor::members(&*coordinator).await?;
-        for member in masters.iter().chain(&workers) {
+        for member in masters.iter().chain(&workers).filter(|member| member.is_of_this_machine()) {
             starting.remove(&member.pid);
         }
         if starting.is_empty() {
@@ -96,10 +97,10 @@ pub(super) struct Living {
 }
 
 impl Living {
-    /// Those of `members` that live: coordination learns of a death a moment later than the kernel.
+    /// Those of `members` that live, on this machine: coordination learns of a death a moment later than the kernel.
     pub fn of(members: Vec<Member>) -> Result<Vec<Living>, ClusterError> {
         let mut living = Vec::with_capacity(members.len());
-        for member in members {
+        for member in members.into_iter().filter(Member::is_of_this_machine) {
             let process = Process::open(member.pid, Some(member.pid_started))
                 .map_err(system(format!("can't look for {}", member.incarnation)))?;
             living.extend(process.map(|process| Living { member, process }));
@@ -110,7 +111,7 @@ impl Living {
     /// Everybody who lives in the cluster at `urls`: masters, then workers.
     pub async fn all(urls: &ClusterUrls) -> Result<(Vec<Living>, Vec<Living>), ClusterError> {
         let coordinator =
-            mapreduce_coordination::open(&urls.coordination, None).map_err(ClientError::from)?;
+            mapreduce_coordination::open(&urls.coordination, None).await.map_err(ClientError::from)?;
         let (masters, workers) = monitor::members(&*coordinator).await?;
         coordinator.close().await;
         Ok((Living::of(masters)?, Living::of(workers)?))

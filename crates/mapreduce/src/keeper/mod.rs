@@ -34,6 +34,7 @@ use tokio::net::UnixListener;
 pub use self::state::key_file;
 use self::{children::Children, lock::DirectoryLock, protocol::Reply, state::State};
 use crate::{
+    BadDirectory, Stores,
     home::{HomeError, Registration, RunningCluster},
     urls::TEMPORARY,
 };
@@ -47,6 +48,9 @@ const LOCK_PAUSE: Duration = Duration::from_millis(10);
 pub struct KeeperOptions {
     /// The cluster's directory, absolute; none: a new one that is removed at the end.
     pub directory: Option<PathBuf>,
+    /// Which of its stores are not in the directory; all are, or those of an earlier cluster there, if it names none.
+    #[serde(default)]
+    pub stores: Stores,
     /// Where masters look up users.
     pub users: String,
     /// Slots of each worker.
@@ -84,6 +88,21 @@ pub enum KeeperError {
         /// The directory.
         directory: PathBuf,
     },
+    /// The cluster that was there has its stores elsewhere.
+    #[error("the cluster in {directory} keeps coordination and storage in {} and {}, not in {} and {}: leave them out \
+        to carry it on, or give another directory", shown(&there.coordination), shown(&there.storage),
+        shown(&wanted.coordination), shown(&wanted.storage), directory = directory.display())]
+    OtherStores {
+        /// The directory.
+        directory: PathBuf,
+        /// Where they are.
+        there: Stores,
+        /// Where they should be.
+        wanted: Stores,
+    },
+    /// It can't be told where the stores are.
+    #[error(transparent)]
+    Directory(#[from] BadDirectory),
     /// Its entry in the registry can't be made.
     #[error(transparent)]
     Home(#[from] HomeError),
@@ -95,6 +114,11 @@ pub enum KeeperError {
         /// Why not.
         source: io::Error,
     },
+}
+
+/// A store's URL, for people.
+fn shown(url: &Option<String>) -> &str {
+    url.as_deref().unwrap_or("the directory")
 }
 
 fn system<S: Into<io::Error>>(what: impl Into<String>) -> impl FnOnce(S) -> KeeperError {
@@ -158,6 +182,7 @@ impl Keeper {
         if options.directory.is_some() && directory.join(TEMPORARY).exists() {
             return Err(KeeperError::Temporary { directory });
         }
+        state.set_stores(&options.stores)?;
         state.create_key()?;
         let logs = state.create_logs()?;
         if !options.verbose {

@@ -9,11 +9,12 @@ use std::{
 };
 
 use super::{KeeperError, protocol, system};
-use crate::urls::TEMPORARY;
+use crate::urls::{STORES, Stores, TEMPORARY};
 
 /// Every name that a cluster makes in its directory; in one that a person gave, nothing else is touched.
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "cluster.key",
+    STORES,
     "coordination.db",
     "coordination.db-shm",
     "coordination.db-wal",
@@ -86,6 +87,31 @@ impl State {
         write().map_err(system(format!("can't make {}", path.display())))
     }
 
+    /// Keeps where the stores are that are not in the directory, from the first start on. A cluster that is carried on finds
+    /// them where they were; others would be another cluster's.
+    pub fn set_stores(&self, wanted: &Stores) -> Result<(), KeeperError> {
+        let there = Stores::of(&self.directory)?;
+        if *wanted == Stores::default() || *wanted == there {
+            return Ok(());
+        }
+        if there != Stores::default() || self.directory.join("coordination.db").exists() {
+            return Err(KeeperError::OtherStores {
+                directory: self.directory.clone(),
+                there,
+                wanted: wanted.clone(),
+            });
+        }
+        let path = self.directory.join(STORES);
+        let write = || {
+            let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
+            file.write_all(&serde_json::to_vec(wanted)?)?;
+            file.as_file().sync_all()?;
+            file.persist(&path).map_err(|e| e.error)?;
+            fs::File::open(&self.directory)?.sync_all()
+        };
+        write().map_err(system(format!("can't make {}", path.display())))
+    }
+
     /// The directory of log files, made if need be; what users print may be nobody else's business.
     pub fn create_logs(&self) -> Result<PathBuf, KeeperError> {
         let logs = self.directory.join("logs");
@@ -139,6 +165,27 @@ mod tests {
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         state.create_key().unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), key);
+    }
+
+    #[test]
+    fn stores_elsewhere_are_kept_and_never_changed() {
+        let scratch = tempfile::tempdir().unwrap();
+        let state = State::prepare(Some(scratch.path()), false).unwrap();
+        let stores = |url: &str| Stores { coordination: Some(url.into()), storage: None };
+        state.set_stores(&Stores::default()).unwrap();
+        assert_eq!(Stores::of(scratch.path()), Ok(Stores::default()));
+        state.set_stores(&stores("zookeeper://a/x")).unwrap();
+        state.set_stores(&stores("zookeeper://a/x")).unwrap();
+        state.set_stores(&Stores::default()).unwrap();
+        assert_eq!(Stores::of(scratch.path()), Ok(stores("zookeeper://a/x")));
+        let text = state.set_stores(&stores("zookeeper://b/x")).unwrap_err().to_string();
+        assert!(text.contains("zookeeper://a/x") && text.contains("zookeeper://b/x"), "{text}");
+
+        let embedded = tempfile::tempdir().unwrap();
+        fs::write(embedded.path().join("coordination.db"), "").unwrap();
+        let state = State::prepare(Some(embedded.path()), false).unwrap();
+        let text = state.set_stores(&stores("zookeeper://b/x")).unwrap_err().to_string();
+        assert!(text.contains("the directory and the directory"), "{text}");
     }
 
     #[test]

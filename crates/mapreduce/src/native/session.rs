@@ -105,7 +105,7 @@ impl Session {
         password: &str,
     ) -> Result<Session, NativeError> {
         let user = Credentials::User { username: username.to_owned(), password: password.to_owned() };
-        let client = runtime.block_on(async { Client::new(urls.clone(), user) })?;
+        let client = runtime.block_on(Client::new(urls.clone(), user))?;
         Ok(Session { runtime, client, urls, username: username.to_owned(), cluster: None })
     }
 

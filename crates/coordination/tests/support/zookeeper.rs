@@ -1,0 +1,187 @@
+//! Real ZooKeeper servers for tests: on free ports of loopback, in a directory of their own, gone with the test however
+//! it ends.
+#![allow(dead_code, reason = "not every test that includes this file uses all of it")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail by panicking")]
+
+use std::{
+    fmt::Write as _,
+    fs,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Mutex,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+const JAR: &str = "/usr/share/java/zookeeper.jar";
+const INSTALL: &str =
+    "these tests need a real ZooKeeper: apt-get install -y --no-install-recommends zookeeper";
+/// What ZooKeeper counts in; the shortest lease is two of them.
+const TICK_MS: u32 = 200;
+/// How long the servers may take to start or to find a leader. Generous: other tests want the cores as well.
+const START_PATIENCE: Duration = Duration::from_secs(90);
+
+/// One server or an ensemble of three.
+pub struct Servers {
+    directory: PathBuf,
+    /// Where clients connect.
+    pub ports: Vec<u16>,
+    running: Mutex<Vec<Option<Child>>>,
+    /// Kills the servers and removes the directory when its standard input ends: with this process, whatever ends it.
+    janitor: Child,
+}
+
+impl Servers {
+    /// Starts them all and returns when they serve.
+    pub fn start(n: usize) -> Servers {
+        let servers = Servers::prepare(n);
+        (0..n).for_each(|i| servers.restart(i));
+        (0..n).for_each(|i| servers.await_serving(i));
+        servers
+    }
+
+    /// Starts none of them yet.
+    pub fn prepare(n: usize) -> Servers {
+        assert!(Path::new(JAR).exists(), "{JAR} is not there; {INSTALL}");
+        let directory = tempfile::tempdir().unwrap().keep();
+        let janitor = Command::new("sh")
+            .args(["-c", r#"cat; for f in "$0"/*/pid; do kill -9 "$(cat "$f")"; done; rm -rf "$0""#])
+            .arg(&directory)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // All are held until all are known, so that no port is given twice.
+        let held: Vec<TcpListener> = (0..3 * n).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let ports: Vec<u16> = held.iter().map(|l| l.local_addr().unwrap().port()).collect();
+        for i in 0..n {
+            configure(&directory.join(i.to_string()), i, &ports, n);
+        }
+        let running = Mutex::new((0..n).map(|_| None).collect());
+        Servers { directory, ports: ports[..n].to_vec(), running, janitor }
+    }
+
+    /// `zookeeper://` with all of them, and this path.
+    pub fn url(&self, path: &str) -> String {
+        let servers: Vec<String> = self.ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        format!("zookeeper://{}{path}", servers.join(","))
+    }
+
+    /// Starts server `i`, which does not run.
+    pub fn restart(&self, i: usize) {
+        let directory = self.directory.join(i.to_string());
+        let log = fs::OpenOptions::new().create(true).append(true).open(directory.join("log")).unwrap();
+        let child = Command::new("java")
+            // Starting quickly counts for more here than running fast; and what survives a power cut does not matter.
+            .args(["-Xmx96m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dzookeeper.forceSync=no"])
+            .args(["-Dzookeeper.admin.enableServer=false", "-Dzookeeper.4lw.commands.whitelist=*", "-cp"])
+            .arg(format!("{}:{JAR}", directory.display()))
+            .arg("org.apache.zookeeper.server.quorum.QuorumPeerMain")
+            .arg(directory.join("zoo.cfg"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap_or_else(|e| panic!("java can't be run: {e}; {INSTALL}"));
+        fs::write(directory.join("pid"), child.id().to_string()).unwrap();
+        self.running.lock().unwrap()[i] = Some(child);
+    }
+
+    /// Waits until server `i` serves, which it does as part of a quorum only.
+    pub fn await_serving(&self, i: usize) {
+        let began = Instant::now();
+        while self.mode(i).is_none() {
+            let log = || fs::read_to_string(self.directory.join(format!("{i}/log"))).unwrap_or_default();
+            let ended = self.running.lock().unwrap()[i].as_mut().map(|child| child.try_wait().unwrap());
+            assert!(!matches!(ended, Some(Some(_))), "ZooKeeper ended; {INSTALL}. It said:\n{}", log());
+            assert!(began.elapsed() < START_PATIENCE, "ZooKeeper does not serve. It said:\n{}", log());
+            sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// `leader`, `follower` or `standalone`; none if it does not serve.
+    pub fn mode(&self, i: usize) -> Option<String> {
+        let line = |said: String| Some(said.lines().find_map(|l| l.strip_prefix("Mode: "))?.to_owned());
+        self.ask(i, "srvr").and_then(line)
+    }
+
+    /// How many transactions there were so far: the lower half of the last one's number.
+    pub fn transactions(&self, i: usize) -> u32 {
+        let said = self.ask(i, "srvr").unwrap();
+        let zxid = said.lines().find_map(|l| l.strip_prefix("Zxid: 0x")).unwrap();
+        u64::from_str_radix(zxid, 16).unwrap() as u32
+    }
+
+    fn ask(&self, i: usize, word: &str) -> Option<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.ports[i])).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        stream.write_all(word.as_bytes()).ok()?;
+        let mut said = String::new();
+        stream.read_to_string(&mut said).ok()?;
+        Some(said)
+    }
+
+    /// Which of them leads.
+    pub fn leader(&self) -> usize {
+        let leads = |i: &usize| self.mode(*i).is_some_and(|mode| mode == "leader");
+        (0..self.ports.len()).find(leads).expect("there is no leader")
+    }
+
+    /// SIGKILL; returns when it is gone.
+    pub fn kill(&self, i: usize) {
+        let mut child = self.running.lock().unwrap()[i].take().expect("it does not run");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Starts server `i` if it does not run, and lets it go on if it was stopped.
+    pub fn revive(&self, i: usize) {
+        if self.running.lock().unwrap()[i].is_none() {
+            return self.restart(i);
+        }
+        self.signal(i, Signal::CONT);
+    }
+
+    /// SIGSTOP or SIGCONT.
+    pub fn signal(&self, i: usize, signal: Signal) {
+        let running = self.running.lock().unwrap();
+        kill_process(Pid::from_child(running[i].as_ref().expect("it does not run")), signal).unwrap();
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        drop(self.janitor.stdin.take());
+        let _ = self.janitor.wait();
+        for child in self.running.lock().unwrap().iter_mut().flatten() {
+            let _ = child.wait();
+        }
+    }
+}
+
+fn configure(directory: &Path, i: usize, ports: &[u16], n: usize) {
+    let data = directory.join("data");
+    fs::create_dir_all(&data).unwrap();
+    fs::write(data.join("myid"), (i + 1).to_string()).unwrap();
+    let mut config = format!(
+        "tickTime={TICK_MS}\ninitLimit=100\nsyncLimit=25\nmaxSessionTimeout=60000\nmaxClientCnxns=0\n\
+         clientPortAddress=127.0.0.1\nclientPort={}\ndataDir={}\n",
+        ports[i],
+        data.display()
+    );
+    if n > 1 {
+        for j in 0..n {
+            writeln!(config, "server.{}=127.0.0.1:{}:{}", j + 1, ports[n + j], ports[2 * n + j]).unwrap();
+        }
+    }
+    fs::write(directory.join("zoo.cfg"), config).unwrap();
+    let console = "log4j.rootLogger=WARN, C\nlog4j.appender.C=org.apache.log4j.ConsoleAppender\n\
+                   log4j.appender.C.layout=org.apache.log4j.PatternLayout\n\
+                   log4j.appender.C.layout.ConversionPattern=%d %p %c %m%n\n";
+    fs::write(directory.join("log4j.properties"), console).unwrap();
+}

@@ -1,0 +1,41 @@
+"""A local cluster that meets in a real ZooKeeper and keeps everything else in a real HDFS."""
+
+import pytest
+import servers
+from helpers import job_of, living_owner, outcomes, reference, wait_until
+from slow_jobs import slow_map
+
+DATA = list(range(120))
+N_MAP_TASKS = 30
+"""With 4 records in a split."""
+
+
+@pytest.fixture
+def stores(tmp_path):
+    with (
+        servers.zookeeper(tmp_path / "zookeeper") as zookeeper,
+        servers.hdfs(tmp_path / "hdfs") as hdfs,
+    ):
+        yield {
+            "directory": tmp_path / "cluster",
+            "coordination": f"zookeeper://{zookeeper}/cluster",
+            "storage": f"{hdfs}/user/ada",
+        }
+
+
+def test_a_job_survives_its_owner_and_every_worker(new_cluster, stores):
+    cluster = new_cluster(n_masters=2, **stores)
+    future = cluster.mapreduce(DATA, slow_map, sum, split_records=4)
+    wait_until(lambda: future.progress().map_done >= N_MAP_TASKS // 4, "a quarter is done")
+    (owner,) = wait_until(lambda: living_owner(cluster, future.job_id), "a master owns the job")
+    n_workers = len(cluster.local_monitoring.get_registered_workers())
+    cluster.kill(owner, *cluster.local_monitoring.get_registered_workers())
+    cluster.scale(n_workers=n_workers)
+    assert sorted(future.result()) == reference(DATA, slow_map, sum)
+    assert outcomes(cluster, future).count("committed") == len(job_of(cluster, future.job_id).tasks)
+    assert not (stores["directory"] / "storage").exists()
+
+    # What is left goes with the cluster's state.
+    assert cluster.local_monitoring.storage_tree("") != []
+    cluster.clear()
+    assert cluster.local_monitoring.storage_tree("") == []

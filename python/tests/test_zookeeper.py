@@ -1,0 +1,74 @@
+"""A local cluster whose masters and workers meet in a real ZooKeeper, and whose storage is elsewhere."""
+
+import pytest
+import servers
+from helpers import job_of, living_owner, outcomes, reference, wait_until
+from slow_jobs import slow_map
+
+from mapreduce import ClusterError, InvalidArgumentError, LocalCluster
+
+DATA = list(range(120))
+N_MAP_TASKS = 30
+"""With 4 records in a split."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with servers.zookeeper(tmp_path_factory.mktemp("zookeeper")) as server:
+        yield server
+
+
+@pytest.fixture
+def stores(server, tmp_path):
+    """A path of its own for each test."""
+    return {
+        "directory": tmp_path / "cluster",
+        "coordination": f"zookeeper://{server}/{tmp_path.name}",
+        "storage": f"file://{tmp_path}/storage",
+    }
+
+
+def test_a_job_survives_its_owner(new_cluster, stores):
+    cluster = new_cluster(n_masters=2, **stores)
+    future = cluster.mapreduce(DATA, slow_map, sum, split_records=4)
+    wait_until(lambda: future.progress().map_done >= N_MAP_TASKS // 4, "a quarter is done")
+    (owner,) = wait_until(lambda: living_owner(cluster, future.job_id), "a master owns the job")
+    cluster.kill(owner)
+    # It is missed when its lease has run out.
+    wait_until(lambda: living_owner(cluster, future.job_id) not in ([], [owner]), "another master owns the job")
+    assert sorted(future.result()) == reference(DATA, slow_map, sum)
+    job = job_of(cluster, future.job_id)
+    ended = outcomes(cluster, future)
+    assert ended.count("committed") == len(job.tasks)
+    assert (stores["directory"].parent / "storage" / "jobs" / future.job_id).is_dir()
+    assert not (stores["directory"] / "coordination.db").exists()
+    assert not (stores["directory"] / "storage").exists()
+
+
+def test_a_later_cluster_in_the_directory_finds_the_stores(auth, new_cluster, stores, tmp_path):
+    with LocalCluster(auth, n_workers=0, n_masters=1, **stores) as first:
+        future = first.mapreduce(DATA[:8], slow_map, sum, split_records=4)
+        job_id = future.job_id
+    with pytest.raises(ClusterError, match="not in zookeeper://127.0.0.1:1/x"):
+        LocalCluster(auth, **{**stores, "coordination": "zookeeper://127.0.0.1:1/x"})
+
+    second = new_cluster(directory=stores["directory"])
+    assert sorted(second.attach(job_id).result()) == reference(DATA[:8], slow_map, sum)
+    second.shutdown_cluster(cleanup=True)
+
+    # Nothing is left of the job but its number, which no other job gets.
+    third = new_cluster(**{**stores, "directory": tmp_path / "other"})
+    assert third.local_monitoring.state().jobs == []
+    assert not list((tmp_path / "storage" / "jobs").glob("*"))
+    future = third.mapreduce([1], slow_map, sum)
+    assert future.result() == [(1, 1)]
+    assert future.job_id != job_id
+
+
+def test_what_can_not_work_is_said_at_once(auth, server, tmp_path):
+    with pytest.raises(InvalidArgumentError, match="directory must be given with coordination"):
+        LocalCluster(auth, coordination=f"zookeeper://{server}/x")
+    with pytest.raises(ClusterError, match="names no path below which"):
+        LocalCluster(auth, directory=tmp_path / "bad", coordination=f"zookeeper://{server}")
+    with pytest.raises(ClusterError, match=r"within 1.* s: 127.0.0.1:1 can't be reached"):
+        LocalCluster(auth, directory=tmp_path / "unreachable", coordination="zookeeper://127.0.0.1:1/x")
