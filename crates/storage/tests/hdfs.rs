@@ -29,6 +29,7 @@ use mapreduce_storage::{
     read_bytes, view::tree,
 };
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, path::Path};
+use rustix::process::Signal;
 use servers::{Server, Servers};
 use tokio::time::sleep;
 
@@ -258,6 +259,16 @@ async fn agree(store: &Store, outcomes: Vec<(u32, u32, Created)>) {
 /// Files of two copies on three DataNodes, one of which is killed while they are written and read.
 #[tokio::test(flavor = "multi_thread")]
 async fn files_survive_a_datanode() {
+    files_are_written_and_read_while(40, |servers| servers.kill(Server::DataNode(0))).await;
+}
+
+/// The same with one that is there and says nothing. Fewer files: the others wait for it, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_survive_a_datanode_that_is_stopped() {
+    files_are_written_and_read_while(20, |servers| servers.signal(Server::DataNode(0), Signal::STOP)).await;
+}
+
+async fn files_are_written_and_read_while(files: u32, happens: impl FnOnce(&Servers)) {
     let servers = Servers::start(3, 2);
     let store = open(&servers.url("/mr")).unwrap();
     let (failures, wrote) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -275,14 +286,14 @@ async fn files_survive_a_datanode() {
         wrote.fetch_add(1, Ordering::Relaxed);
         check(n).await;
     };
-    let kill = async {
+    let happening = async {
         await_some(&wrote, 8).await;
-        servers.kill(Server::DataNode(0));
+        happens(&servers);
         wrote.load(Ordering::Relaxed)
     };
-    let ((), before) = join!(stream::iter(0..40).for_each_concurrent(4, write), kill);
-    assert!(before < 40, "it was killed too late");
-    for n in 0..40 {
+    let ((), before) = join!(stream::iter(0..files).for_each_concurrent(4, write), happening);
+    assert!(before < files as usize, "it happened too late");
+    for n in 0..files {
         check(n).await;
     }
 }

@@ -20,6 +20,9 @@ use super::{failure::Failure, io, place::Place};
 
 /// How long an answer is waited for. A NameNode that collects garbage may be silent for seconds.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(20);
+/// How long a reader waits for one of the DataNodes that have a block, in the client's words. Less than all of them are
+/// waited for.
+const SILENCE_MS: &str = "10000";
 /// How long something is begun again that had no effect. Callers have a patience of their own beyond it.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// The time between.
@@ -152,7 +155,8 @@ impl Connection {
     fn connect(&self) -> Result<Client, HdfsError> {
         let handle = io::handle().map_err(|error| HdfsError::OperationFailed(error.to_string()))?;
         // What may be repeated is decided here. The client's own way takes minutes to say that nobody listens.
-        let settings = [("dfs.client.failover.max.attempts", "0")];
+        // And a DataNode that says nothing holds up a reader only until it asks another, not for a minute.
+        let settings = [("dfs.client.failover.max.attempts", "0"), ("dfs.client.socket-timeout", SILENCE_MS)];
         let builder = ClientBuilder::new().with_url(self.place.namenode.as_str()).with_config(settings);
         builder.with_io_runtime(handle).build()
     }

@@ -24,8 +24,10 @@ use super::{
 
 /// What is sent at one time.
 const CHUNK_BYTES: usize = 1 << 20;
-/// How long DataNodes may be silent when a chunk is sent to them. They wait for each other for a minute themselves.
-pub(super) const DATA_PATIENCE: Duration = Duration::from_secs(90);
+/// How long DataNodes may be silent when a chunk is sent to them or read, or a file is closed.
+pub(super) const DATA_PATIENCE: Duration = Duration::from_secs(30);
+/// How many DataNodes that say nothing are waited for before the caller hears of it.
+const SILENCES: u32 = 3;
 
 /// Whether there may be an object of that name already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,14 +164,22 @@ pub(super) async fn patiently<T, F>(make: impl Fn() -> F) -> Result<T, Failure>
 where
     F: Future<Output = Result<T, Failure>>,
 {
-    let began = Instant::now();
+    let (began, mut tries) = (Instant::now(), 1);
     loop {
-        match make().await {
-            Err(failure) if failure.may_pass() && began.elapsed() < PATIENCE => sleep(PAUSE).await,
-            // Nothing is in doubt before the rename.
-            Err(Failure::Unknown(why)) => return Err(Failure::NotNow(why)),
+        let failure = match make().await {
+            Err(failure) if failure.may_pass() => failure,
             done => return done,
+        };
+        let elsewhere = matches!(failure, Failure::Data(_)) && tries < SILENCES;
+        if !elsewhere && began.elapsed() >= PATIENCE {
+            // Nothing is in doubt before the rename.
+            return Err(match failure {
+                Failure::Unknown(why) => Failure::NotNow(why),
+                failure => failure,
+            });
         }
+        tries += 1;
+        sleep(PAUSE).await;
     }
 }
 

@@ -31,6 +31,9 @@ pub(super) enum Failure {
     /// Not now. It has had no effect.
     #[error("{0}")]
     NotNow(String),
+    /// DataNodes did not take or give data. No name has changed.
+    #[error("{0}")]
+    Data(String),
     /// Nobody knows what became of it.
     #[error("{0}")]
     Unknown(String),
@@ -43,7 +46,7 @@ const NOT_NOW: [&str; 4] =
 impl Failure {
     /// Whether it may go better a little later. Trouble on the way to a DataNode does: the next file goes to others.
     pub(super) fn may_pass(&self) -> bool {
-        matches!(self, Failure::NotNow(_) | Failure::NoRoom(_) | Failure::Unknown(_))
+        matches!(self, Failure::NotNow(_) | Failure::NoRoom(_) | Failure::Data(_) | Failure::Unknown(_))
     }
 
     /// Whether it may be asked for again although twice would be wrong.
@@ -64,6 +67,7 @@ impl Failure {
                 generic(io::Error::new(io::ErrorKind::StorageFull, said(format!("{why}; free some space"))))
             }
             Failure::Refused(why) => generic(said(why)),
+            Failure::Data(why) => generic(said(format!("{why}; check HDFS's DataNodes"))),
             Failure::NotNow(why) | Failure::Unknown(why) => {
                 let namenode = &place.namenode;
                 generic(said(format!(
@@ -85,11 +89,11 @@ impl From<HdfsError> for Failure {
             HdfsError::AlreadyExists(_) => Failure::Exists,
             HdfsError::RPCError(exception, message) => of_exception(&exception, &message),
             HdfsError::IOError(error) if was_never_sent(&error) => Failure::NotNow(error.to_string()),
+            HdfsError::DataTransferError(_) | HdfsError::ChecksumError | HdfsError::BlocksNotFound(_) => {
+                Failure::Data(error.to_string())
+            }
             HdfsError::IOError(_)
-            | HdfsError::DataTransferError(_)
-            | HdfsError::ChecksumError
             | HdfsError::OperationFailed(_)
-            | HdfsError::BlocksNotFound(_)
             | HdfsError::InternalError(_)
             | HdfsError::InvalidRPCResponse(_)
             | HdfsError::FatalRPCError(..) => Failure::Unknown(error.to_string()),

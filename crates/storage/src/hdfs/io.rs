@@ -3,14 +3,13 @@
 //! caller gives up, so that no half of it is left.
 
 use std::{
-    pin::pin,
     process,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use futures::{
-    FutureExt, StreamExt,
+    StreamExt,
     stream::{self, BoxStream},
 };
 use object_store::{Error, Result};
@@ -83,12 +82,16 @@ fn broke(error: JoinError) -> Error {
     generic(format!("the HDFS client broke: {error}; please report it"))
 }
 
-/// Waits for `work` no longer than that.
+/// Waits for DataNodes no longer than that. What goes wrong on the way to them leaves nothing in doubt but data.
 pub(super) async fn in_time<T>(
     patience: Duration,
     work: impl Future<Output = hdfs_native::Result<T>>,
 ) -> Result<T, Failure> {
-    let late = |_| Failure::Unknown(format!("no answer for {} s", patience.as_secs()));
-    let work = pin!(work);
-    tokio::time::timeout(patience, work).map(|done| done.map_err(late)?.map_err(Failure::from)).await
+    match tokio::time::timeout(patience, work).await {
+        Ok(done) => done.map_err(|error| match Failure::from(error) {
+            Failure::Unknown(why) => Failure::Data(why),
+            failure => failure,
+        }),
+        Err(_) => Err(Failure::Data(format!("DataNodes said nothing for {} s", patience.as_secs()))),
+    }
 }

