@@ -262,7 +262,8 @@ async fn files_survive_a_datanode() {
     files_are_written_and_read_while(40, |servers| servers.kill(Server::DataNode(0))).await;
 }
 
-/// The same with one that is there and says nothing. Fewer files: the others wait for it, too.
+/// The same with one that is there and says nothing. Fewer files: the NameNode prefers DataNodes on the writer's own
+/// machine, as all are here, whether they live or not.
 #[tokio::test(flavor = "multi_thread")]
 async fn files_survive_a_datanode_that_is_stopped() {
     files_are_written_and_read_while(20, |servers| servers.signal(Server::DataNode(0), Signal::STOP)).await;

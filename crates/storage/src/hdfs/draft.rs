@@ -159,7 +159,8 @@ impl Written {
 }
 
 /// Makes a draft or a written file, again if it fails: it has no effect yet, and the next one goes to other DataNodes. The
-/// NameNode goes on sending writers to one that died until it notices, after ten minutes unless it is told otherwise.
+/// NameNode goes on sending writers to one that died until it notices, after ten minutes unless it is told otherwise; and
+/// the client has no way to say which one to leave out.
 pub(super) async fn patiently<T, F>(make: impl Fn() -> F) -> Result<T, Failure>
 where
     F: Future<Output = Result<T, Failure>>,
