@@ -67,7 +67,9 @@ def zookeeper(directory: Path, address: str = LOOPBACK, within: Sequence[str] = 
     asks = f"exec 3<>/dev/tcp/{address}/{port} && echo srvr >&3 && grep -q Mode: <&3"
 
     def serves() -> bool:
-        asked = subprocess.run([*within, "bash", "-c", asks], check=False, stderr=subprocess.DEVNULL)
+        # It may take a connection before it answers anybody.
+        ask = ["timeout", "5", *within, "bash", "-c", asks]
+        asked = subprocess.run(ask, check=False, stderr=subprocess.DEVNULL)
         return asked.returncode == 0
 
     command = [*within, "java", *QUICK_START, *options, *main, str(directory / "zoo.cfg")]

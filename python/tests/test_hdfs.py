@@ -23,14 +23,14 @@ def stores(tmp_path):
         }
 
 
-def test_a_job_survives_its_owner_and_every_worker(new_cluster, stores):
+def test_a_job_survives_its_owner_and_every_worker(stores, new_cluster):
     cluster = new_cluster(n_masters=2, **stores)
     future = cluster.mapreduce(DATA, slow_map, sum, split_records=4)
     wait_until(lambda: future.progress().map_done >= N_MAP_TASKS // 4, "a quarter is done")
     (owner,) = wait_until(lambda: living_owner(cluster, future.job_id), "a master owns the job")
-    n_workers = len(cluster.local_monitoring.get_registered_workers())
-    cluster.kill(owner, *cluster.local_monitoring.get_registered_workers())
-    cluster.scale(n_workers=n_workers)
+    workers = cluster.local_monitoring.get_registered_workers()[0]
+    cluster.kill(owner, *workers)
+    cluster.scale(n_workers=len(workers))
     assert sorted(future.result()) == reference(DATA, slow_map, sum)
     assert outcomes(cluster, future).count("committed") == len(job_of(cluster, future.job_id).tasks)
     assert not (stores["directory"] / "storage").exists()

@@ -378,21 +378,29 @@ impl Writer {
         }
     }
 
-    /// After a conflict somebody asked for cancellation and we are still the owner, or we are not.
+    /// Looks whether the job is still ours: after a conflict somebody asked for cancellation, or it is not. While that
+    /// can't be known, nothing is done in its owner's name.
     async fn reread(&mut self) -> Result<(), Stop> {
-        let coordinator = self.context.coordinator.as_ref();
-        match records::job(coordinator, self.record.job).await {
-            Ok(Some((record, version)))
-                if record.epoch == self.epoch()
-                    && record.owner.as_ref() == Some(&self.context.me)
-                    && !record.phase.is_terminal() =>
-            {
-                (self.record, self.version) = (record, version);
-                Ok(())
+        let mut pause = RETRY_FIRST;
+        loop {
+            match records::job(self.context.coordinator.as_ref(), self.record.job).await {
+                Ok(Some((record, version)))
+                    if record.epoch == self.epoch()
+                        && record.owner.as_ref() == Some(&self.context.me)
+                        && !record.phase.is_terminal() =>
+                {
+                    (self.record, self.version) = (record, version);
+                    return Ok(());
+                }
+                Ok(_) | Err(RecordError::Coordination(CoordinationError::SessionLost)) => {
+                    return Err(Stop::Fenced);
+                }
+                Err(e) => {
+                    tracing::warn!(job = %self.record.job, "the record can't be read: {e}");
+                    sleep(pause).await;
+                    pause = (pause * 2).min(RETRY_MAX);
+                }
             }
-            Ok(_) => Err(Stop::Fenced),
-            // `update` will come back here.
-            Err(_) => Ok(()),
         }
     }
 

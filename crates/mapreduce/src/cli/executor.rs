@@ -3,7 +3,9 @@
 use super::Result;
 use crate::{commands, executor};
 
+// Both would be the group "Args".
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(crate) struct Args {
     #[command(flatten)]
     args: executor::Args,

@@ -111,3 +111,15 @@ fn asked_to_end() -> io::Result<impl Future<Output = ()> + Send> {
         tokio::select! { _ = terminated.recv() => {}, _ = interrupted.recv() => {} }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_of_every_command_fit_together() {
+        Cli::command().debug_assert();
+    }
+}
