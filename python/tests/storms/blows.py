@@ -117,7 +117,8 @@ class Blows:
         owner = living_owner(self.stage.cluster, self.stage.job_id)
         whom = "everything, the client too" if self.stage.starter_lives else "everything, with its keeper"
         self.stage.kill_everything()
-        self.asleep.clear()
+        # A client that sleeps outlives a cluster that another process started.
+        self.asleep &= {self.stage.client.pid} if self.stage.client is not None else set()
         asked_ms = now_ms()
         self.stage.start_again(n_workers=self.rng.randint(1, 5), n_masters=self.rng.randint(1, 3))
         return Blow("killed", whom, asked_ms, owner[0] if owner else None, frozenset())
