@@ -3,7 +3,7 @@
 //! `history/<epoch>-<sequence>`, so those of one owner are in order. A former owner that does not know yet that it is
 //! one may go on writing under its own epoch: what its successors knew is what they say that they had read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -90,6 +90,24 @@ impl History {
     pub fn last_of_each_epoch<'a>(history: impl IntoIterator<Item = &'a History>) -> Vec<(Epoch, u64)> {
         let each = history.into_iter().map(|object| (object.epoch, object.sequence));
         each.collect::<BTreeMap<_, _>>().into_iter().collect()
+    }
+
+    /// Attempts that were launched or adopted in these events, in their order, and have no end in them.
+    pub fn open<'a>(events: impl IntoIterator<Item = &'a HistoryEvent>) -> BTreeSet<(TaskId, AttemptId)> {
+        let mut open = BTreeSet::new();
+        for event in events {
+            match event {
+                HistoryEvent::Launched { task, attempt, .. }
+                | HistoryEvent::Adopted { task, attempt, .. } => {
+                    open.insert((*task, *attempt));
+                }
+                HistoryEvent::Ended { task, attempt, .. } => {
+                    open.remove(&(*task, *attempt));
+                }
+                HistoryEvent::Owned { .. } => {}
+            }
+        }
+        open
     }
 }
 

@@ -1,11 +1,7 @@
 //! Reads a job's durable state into what the scheduler goes on from: the same for a job that was just
 //! submitted and for one whose every process had died.
 
-use std::collections::BTreeSet;
-
-use mapreduce_core::{
-    AttemptId, Epoch, History, HistoryEvent, JobPhase, JobRecord, JobSpec, Plan, Stage, TaskId,
-};
+use mapreduce_core::{Epoch, History, JobPhase, JobRecord, JobSpec, Plan, Stage};
 use mapreduce_storage::{self as storage, StorageError, paths};
 
 use crate::{context::Context, scheduler::JobLoaded};
@@ -40,7 +36,8 @@ pub(crate) async fn load(
     loaded.winners = markers.into_iter().map(|(task, marker)| (task, marker.attempt)).collect();
     loaded.failures = storage::failures(store, job).await?;
     loaded.failures.retain(|task, _| task.stage == stage);
-    loaded.open = open_launches(history.iter().flat_map(|object| &object.events), stage);
+    let open = History::open(history.iter().flat_map(|object| &object.events));
+    loaded.open = open.into_iter().filter(|(task, _)| task.stage == stage).collect();
     Ok((loaded, History::last_of_each_epoch(&history)))
 }
 
@@ -51,24 +48,4 @@ pub(crate) async fn required<T: mapreduce_core::Persisted>(
 ) -> Result<T, StorageError> {
     let found = storage::read(&context.store, &path).await?;
     found.ok_or_else(|| StorageError::NotFound { path: path.to_string() })
-}
-
-/// Launches without an end.
-fn open_launches<'a>(
-    events: impl IntoIterator<Item = &'a HistoryEvent>,
-    stage: Stage,
-) -> Vec<(TaskId, AttemptId)> {
-    let mut open = BTreeSet::new();
-    for event in events {
-        match event {
-            HistoryEvent::Launched { task, attempt, .. } | HistoryEvent::Adopted { task, attempt, .. } => {
-                open.insert((*task, *attempt));
-            }
-            HistoryEvent::Ended { task, attempt, .. } => {
-                open.remove(&(*task, *attempt));
-            }
-            HistoryEvent::Owned { .. } => {}
-        }
-    }
-    open.into_iter().filter(|(task, _)| task.stage == stage).collect()
 }

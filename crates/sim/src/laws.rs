@@ -197,19 +197,12 @@ fn shows_what_is_written(world: &World, record: &JobRecord) {
     }
 }
 
-/// Launches of one owner that it has told no end of.
+/// Attempts of one owner, launched or adopted, that it has told no end of.
 fn without_end(world: &World, job: JobId, epoch: Epoch) -> BTreeSet<(TaskId, AttemptId)> {
     let all = world.disk().list(&paths::history_dir(job));
     let all = all.iter().filter_map(|path| History::decode(&world.disk().read(path)?).ok());
-    let mut open = BTreeSet::new();
-    for event in all.filter(|history| history.epoch == epoch).flat_map(|history| history.events) {
-        match event {
-            HistoryEvent::Launched { task, attempt, .. } => drop(open.insert((task, attempt))),
-            HistoryEvent::Ended { task, attempt, .. } => drop(open.remove(&(task, attempt))),
-            HistoryEvent::Adopted { .. } | HistoryEvent::Owned { .. } => {}
-        }
-    }
-    open
+    let of_owner: Vec<_> = all.filter(|history| history.epoch == epoch).collect();
+    History::open(of_owner.iter().flat_map(|history| &history.events))
 }
 
 /// I1: an attempt begins.
