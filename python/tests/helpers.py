@@ -103,3 +103,13 @@ def outcomes(cluster: LocalCluster, future: MapReduceFuture) -> list[str]:
     """How the job's attempts ended, in the order in which they were launched."""
     assert future.job_id is not None
     return [attempt.outcome for attempt in cluster.local_monitoring.history(future.job_id)]
+
+
+def job_in_the_middle(
+    cluster: LocalCluster, data: list[Any], map_func: Callable[..., Any]
+) -> tuple[MapReduceFuture, str]:
+    """A job of 4 records a split, a quarter of which is done, and the master that owns it."""
+    future = cluster.mapreduce(data, map_func, sum, split_records=4)
+    wait_until(lambda: future.progress().map_done >= len(data) // 4 // 4, "a quarter is done")
+    (owner,) = wait_until(lambda: living_owner(cluster, future.job_id), "a master owns the job")
+    return future, owner

@@ -2,12 +2,10 @@
 
 import pytest
 import servers
-from helpers import job_of, living_owner, outcomes, reference, wait_until
+from helpers import job_in_the_middle, job_of, outcomes, reference
 from slow_jobs import slow_map
 
 DATA = list(range(120))
-N_MAP_TASKS = 30
-"""With 4 records in a split."""
 
 
 @pytest.fixture
@@ -25,9 +23,7 @@ def stores(tmp_path):
 
 def test_a_job_survives_its_owner_and_every_worker(stores, new_cluster):
     cluster = new_cluster(n_masters=2, **stores)
-    future = cluster.mapreduce(DATA, slow_map, sum, split_records=4)
-    wait_until(lambda: future.progress().map_done >= N_MAP_TASKS // 4, "a quarter is done")
-    (owner,) = wait_until(lambda: living_owner(cluster, future.job_id), "a master owns the job")
+    future, owner = job_in_the_middle(cluster, DATA, slow_map)
     workers = cluster.local_monitoring.get_registered_workers()[0]
     cluster.kill(owner, *workers)
     cluster.scale(n_workers=len(workers))

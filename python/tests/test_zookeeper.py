@@ -2,14 +2,12 @@
 
 import pytest
 import servers
-from helpers import job_of, living_owner, outcomes, reference, wait_until
+from helpers import job_in_the_middle, job_of, living_owner, outcomes, reference, wait_until
 from slow_jobs import slow_map
 
 from mapreduce import ClusterError, InvalidArgumentError, LocalCluster
 
 DATA = list(range(120))
-N_MAP_TASKS = 30
-"""With 4 records in a split."""
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +28,7 @@ def stores(server, tmp_path):
 
 def test_a_job_survives_its_owner(new_cluster, stores):
     cluster = new_cluster(n_masters=2, **stores)
-    future = cluster.mapreduce(DATA, slow_map, sum, split_records=4)
-    wait_until(lambda: future.progress().map_done >= N_MAP_TASKS // 4, "a quarter is done")
-    (owner,) = wait_until(lambda: living_owner(cluster, future.job_id), "a master owns the job")
+    future, owner = job_in_the_middle(cluster, DATA, slow_map)
     cluster.kill(owner)
     # It is missed when its lease has run out.
     wait_until(lambda: living_owner(cluster, future.job_id) not in ([], [owner]), "another master owns the job")
