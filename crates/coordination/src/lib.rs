@@ -11,11 +11,14 @@
 //! Nothing is kept here for each task: a job of 100,000 tasks costs tens of writes.
 
 pub mod memory;
+mod probe;
 mod process;
 pub mod records;
 mod sqlite;
 pub mod users;
 mod zookeeper;
+
+pub use probe::probe;
 
 use std::{sync::Arc, time::Duration};
 
@@ -115,6 +118,16 @@ pub enum CoordinationError {
         /// The path.
         path: String,
         /// What happened.
+        why: String,
+    },
+    /// The store does not do what the protocol needs of it, so that a job could have two owners.
+    #[error(
+        "coordination does not keep the rules ({why}, {path}): use a store whose writes are compare-and-set"
+    )]
+    Lawless {
+        /// The entry that was tried.
+        path: String,
+        /// What the store did.
         why: String,
     },
     /// The store can't be reached or used; nothing was changed. Try again later.

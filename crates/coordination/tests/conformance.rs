@@ -21,7 +21,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use mapreduce_coordination::{
-    CoordinationError, Coordinator, Lifetime, SessionOptions, Version, memory::MemoryStore, open,
+    CoordinationError, Coordinator, Lifetime, SessionOptions, Version, memory::MemoryStore, open, probe,
 };
 use mapreduce_core::{Incarnation, Role};
 use tempfile::TempDir;
@@ -128,6 +128,7 @@ macro_rules! suite {
     };
 }
 suite! {
+    a_store_that_keeps_the_rules_passes_the_probe
     what_was_written_is_read
     one_of_64_contenders_creates
     set_and_delete_only_at_the_expected_version
@@ -167,6 +168,12 @@ async fn until<F: Future<Output = bool>>(c: &C, condition: impl Fn() -> F) {
         }
         watch.changed().await.unwrap();
     }
+}
+
+async fn a_store_that_keeps_the_rules_passes_the_probe(b: &dyn Backend) {
+    let c = b.open(None).await;
+    probe(&*c).await.unwrap();
+    assert_eq!(c.children("/probe").await.unwrap(), Vec::<String>::new());
 }
 
 async fn what_was_written_is_read(b: &dyn Backend) {

@@ -59,8 +59,19 @@ pub enum StorageError {
         /// What was read.
         found: Box<FileRef>,
     },
+    /// The store does not do what the protocol needs of it, so that results could be lost or mixed up.
+    #[error(
+        "storage does not keep the rules ({why}, {path}): use one that creates objects exclusively and shows at once what \
+         was written"
+    )]
+    Lawless {
+        /// The object that was tried.
+        path: String,
+        /// What it did.
+        why: String,
+    },
     /// The store can't be reached or used. A write may or may not have taken effect.
-    #[error("storage can't be used for {path}: {source}; check the store and try again")]
+    #[error("storage can't be used for {path}: {}; check the store and try again", with_root(source))]
     Unavailable {
         /// The object or directory.
         path: String,
@@ -93,6 +104,17 @@ impl StorageError {
             source => StorageError::Unavailable { path, source },
         }
     }
+}
+
+/// An error with what was at the root of it, which clients of remote stores don't say on their own.
+fn with_root(error: &object_store::Error) -> String {
+    let said = error.to_string();
+    let mut root: &(dyn Error + 'static) = error;
+    while let Some(cause) = root.source() {
+        root = cause;
+    }
+    let root = root.to_string();
+    if said.contains(&root) { said } else { format!("{said}: {root}") }
 }
 
 /// Whether an error of the operating system that says so is among the causes.

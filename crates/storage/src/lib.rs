@@ -8,6 +8,7 @@
 //! `link` (create) or `rename` (overwrite), and syncs the directory; so what a call returned for is durable.
 
 pub mod block;
+mod cloud;
 pub mod copies;
 mod error;
 mod garbage;
@@ -18,6 +19,7 @@ mod manifest;
 mod marker;
 mod object;
 pub mod paths;
+mod probe;
 pub mod splits;
 mod store;
 mod upload;
@@ -30,5 +32,6 @@ pub use local_copy::{LocalCopyError, copy_locally};
 pub use manifest::{Manifest, ManifestEntry, MissingMarker};
 pub use marker::{Commit, Marker, commit, counters, marker, markers};
 pub use object::{Created, FileRef, create, put_file, read, read_bytes, read_range};
+pub use probe::probe;
 pub use store::{Store, answers_at_once, make_job_dirs, open};
 pub use upload::FileUpload;

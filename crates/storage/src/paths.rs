@@ -7,6 +7,7 @@
 //!            attempts/<stage>/<task>.<attempt>         failures/<stage>/<task>/<attempt>
 //!            commits/<stage>/<task>                    manifest/<stage>
 //!            history/<epoch>-<sequence>
+//! probe/<random>                                  what is tried on a store before it is used
 //! ```
 //!
 //! Attempts have no directories of their own: on a local disk each would cost as many syncs as its output.
@@ -121,6 +122,16 @@ pub(crate) fn dirs(job: JobId) -> impl Iterator<Item = Path> {
 /// The directories that hold those, the innermost first.
 pub(crate) fn dirs_of_dirs(job: JobId) -> [Path; 4] {
     [in_job(job, "attempts"), in_job(job, "commits"), job_dir(job), jobs_dir()]
+}
+
+/// Where stores are tried.
+pub(crate) fn probe_dir() -> Path {
+    Path::from("probe")
+}
+
+/// The object of one trial.
+pub(crate) fn probe(random: u64) -> Path {
+    probe_dir().join(format!("{random:016x}"))
 }
 
 /// `path` as a job's own records name it: without `jobs/job_7/`.

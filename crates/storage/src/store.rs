@@ -12,7 +12,7 @@ use mapreduce_core::JobId;
 use object_store::{ObjectStore, local::LocalFileSystem, memory::InMemory};
 use url::Url;
 
-use crate::{StorageError, hdfs::Hdfs, paths};
+use crate::{StorageError, cloud, hdfs::Hdfs, paths};
 
 /// An object store, shared.
 pub type Store = Arc<dyn ObjectStore>;
@@ -22,12 +22,16 @@ pub type Store = Arc<dyn ObjectStore>;
 const UNSYNCED: &str = "sync=no";
 
 /// What a URL may be.
-const URLS: &str = "give file:///absolute/directory, hdfs://host:port/directory or memory:///";
+const URLS: &str = "give file:///absolute/directory, hdfs://host:port/directory, s3://, gs:// or az://bucket/path, or memory:///";
 
 /// Opens the store that `url` names: `file:///absolute/directory`, made with mode 0700 if absent,
-/// `hdfs://host:port/directory`, made likewise at the first write, or `memory:///`, which is new and empty at every call
-/// and ends with its last handle. A local directory is synced at every write, unless the URL ends with `?sync=no`. Nothing
-/// is sent to a remote store yet.
+/// `hdfs://host:port/directory`, made likewise at the first write, `s3://bucket/path`, `gs://bucket/path` or
+/// `az://container/path`, or `memory:///`, which is new and empty at every call and ends with its last handle.
+///
+/// A local directory is synced at every write, unless the URL ends with `?sync=no`. Nothing is sent to a remote store yet.
+/// The keys of buckets, and what else their stores want to know, come from the environment variables of each
+/// (`AWS_ACCESS_KEY_ID`, `GOOGLE_SERVICE_ACCOUNT`, `AZURE_STORAGE_ACCOUNT_NAME`, ...); of S3 also from
+/// `?auth=/absolute/file`, which holds the key's id and the key with a colon between, and `?endpoint=http://host:port`.
 pub fn open(url: &str) -> Result<Store, StorageError> {
     let wrong = |why: String| StorageError::Url { url: url.to_owned(), why };
     let parsed = Url::parse(url).map_err(|error| wrong(format!("{error}; {URLS}")))?;
@@ -45,6 +49,7 @@ pub fn open(url: &str) -> Result<Store, StorageError> {
             }
         }
         "hdfs" => Ok(Arc::new(Hdfs::open(&parsed).map_err(wrong)?)),
+        "s3" | "gs" | "az" => cloud::open(&parsed).map_err(wrong),
         scheme => Err(wrong(format!("{scheme} is not supported; {URLS}"))),
     }
 }
@@ -154,11 +159,11 @@ mod tests {
     fn a_url_that_is_no_store_says_what_would_be() {
         let option =
             Url::from_file_path(tempfile::tempdir().unwrap().path()).unwrap().to_string() + "?sync=maybe";
-        for url in ["s3://bucket/x", "storage", "file://elsewhere/x", "/tmp", "hdfs://namenode/x", &option] {
+        for url in ["ftp://host/x", "storage", "file://elsewhere/x", "/tmp", "hdfs://namenode/x", &option] {
             let error = open(url).unwrap_err().to_string();
             assert!(error.contains(url), "{error}");
         }
-        assert!(open("s3://bucket/x").unwrap_err().to_string().contains("file:///absolute/directory"));
+        assert!(open("ftp://host/x").unwrap_err().to_string().contains("file:///absolute/directory"));
         let file = tempfile::NamedTempFile::new().unwrap();
         let url = Url::from_file_path(file.path()).unwrap();
         assert!(matches!(open(url.as_str()), Err(StorageError::Url { .. })));

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+#[path = "support/ceph.rs"]
+mod ceph;
 mod common;
 #[path = "support/hdfs.rs"]
 mod hdfs_servers;
@@ -21,7 +23,7 @@ use mapreduce_core::{Persisted, Stage};
 use mapreduce_storage::{
     Commit, Created, LocalCopyError, Marker, StorageError, Store, commit, copy_locally, create,
     delete_attempt, delete_job, failures, history as read_history, marker as read_marker, markers, open,
-    paths, put_file, read, read_range,
+    paths, probe, put_file, read, read_range,
     splits::{SplitSize, SplitWriter, read_split, upload},
     view::tree,
 };
@@ -30,7 +32,10 @@ use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 /// Two DataNodes, and files with two copies. They end with this process.
 static HDFS: LazyLock<hdfs_servers::Servers> = LazyLock::new(|| hdfs_servers::Servers::start(2, 2));
 
-/// Runs one test against a store in memory, one in a directory and one in HDFS.
+/// It ends with this process.
+static CEPH: LazyLock<ceph::Ceph> = LazyLock::new(ceph::Ceph::start);
+
+/// Runs one test against a store in memory, one in a directory, one in HDFS and one in S3.
 macro_rules! conformance {
     ($($test:ident),* $(,)?) => {
         mod memory {$(
@@ -47,6 +52,13 @@ macro_rules! conformance {
                 super::$test(super::open(&url).unwrap()).await;
             }
         )*}
+        mod s3 {$(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                let url = super::CEPH.url(super::ceph::BUCKET, concat!("tests/", stringify!($test)));
+                super::$test(super::open(&url).unwrap()).await;
+            }
+        )*}
         mod hdfs {$(
             #[tokio::test(flavor = "multi_thread")]
             async fn $test() {
@@ -58,6 +70,7 @@ macro_rules! conformance {
 }
 
 conformance!(
+    a_store_that_keeps_the_rules_passes_the_probe,
     one_of_64_contenders_creates,
     equal_contenders_all_see_it_made,
     the_first_commit_wins_for_good,
@@ -70,6 +83,11 @@ conformance!(
     a_local_copy_is_whole_or_not_there,
     deleting_an_attempt_leaves_the_others_and_deleting_a_job_leaves_nothing,
 );
+
+async fn a_store_that_keeps_the_rules_passes_the_probe(store: Store) {
+    probe(&store).await.unwrap();
+    assert_eq!(tree(&store, "").await.unwrap(), []);
+}
 
 async fn one_of_64_contenders_creates(store: Store) {
     let path = paths::marker(JOB, map(0));

@@ -5,13 +5,13 @@
 mod common;
 
 use common::{
-    Fault::{Cut, Flipped, NoRoom, ReplyLost, RequestLost},
+    Fault::{Cut, Flipped, NoRoom, Overwrites, ReplyLost, RequestLost},
     *,
 };
 use mapreduce_core::FailureKind;
 use mapreduce_storage::{
     Commit, Created, Manifest, ManifestEntry, StorageError, commit, create, delete_attempt, delete_job,
-    marker as read_marker, open, paths, put_file,
+    marker as read_marker, open, paths, probe, put_file,
 };
 use object_store::ObjectStoreExt;
 
@@ -79,6 +79,22 @@ async fn a_create_that_can_neither_be_done_nor_looked_at_is_an_error() {
     };
     let error = create(&store, &paths::manifest(JOB, map(0).stage), &manifest).await.unwrap_err();
     assert!(matches!(error, StorageError::Unavailable { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_store_that_creates_what_is_there_already_is_refused() {
+    let memory = open("memory:///").unwrap();
+    let store = Faulty::over(&memory, &[Overwrites; 64], &[]);
+    let error = probe(&store).await.unwrap_err();
+    assert!(matches!(error, StorageError::Lawless { .. }), "{error}");
+    assert!(error.to_string().contains("64 of 64 contenders"), "{error}");
+}
+
+#[tokio::test]
+async fn a_store_that_reads_back_something_else_is_refused() {
+    let memory = open("memory:///").unwrap();
+    let error = probe(&Faulty::over(&memory, &[], &[Flipped])).await.unwrap_err();
+    assert!(matches!(error, StorageError::Lawless { .. }), "{error}");
 }
 
 #[tokio::test]

@@ -51,7 +51,8 @@ class LocalCluster:
             ``zookeeper://host:port,host:port/path?auth=/file`` for an ensemble of ZooKeeper servers. It is kept in the
             ``directory``: whoever is told that finds the rest.
         storage: Where data, output and markers are, if not in the ``directory``, which must then be given:
-            ``hdfs://host:port/directory`` or ``file:///absolute/directory``. It is kept in the ``directory``, too.
+            ``hdfs://host:port/directory``, ``s3://bucket/path`` or ``file:///absolute/directory``. It is kept in the
+            ``directory``, too.
         keep_alive: Whether the cluster outlives this process; it needs a ``directory``, by which others find it.
         slots_per_worker: Tasks that a worker runs at one time.
         lease_ms: After how many milliseconds of silence a process is taken for dead. A killed process is noticed

@@ -15,7 +15,7 @@ pub(crate) struct Stores {
     /// Who is alive and who owns which job, such as sqlite:///absolute/directory.
     #[arg(long, value_name = "URL")]
     coordination: Option<String>,
-    /// Data, markers and results: file:///absolute/directory or hdfs://host:port/directory.
+    /// Data, markers and results: file:///absolute/directory, hdfs://host:port/directory or s3://bucket/path.
     #[arg(long, value_name = "URL")]
     storage: Option<String>,
     /// The file that holds the secret that workers show to masters; the same text for all.

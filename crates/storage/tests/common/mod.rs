@@ -21,7 +21,7 @@ use mapreduce_core::{
 use mapreduce_storage::{FileRef, Marker, Store};
 use object_store::{
     CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, path::Path,
+    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, path::Path,
 };
 
 pub const JOB: JobId = JobId(7);
@@ -96,6 +96,8 @@ pub enum Fault {
     NoRoom,
     /// The same, and from then on nothing can be deleted.
     Stuck,
+    /// What should be created is overwritten, if it is there.
+    Overwrites,
     /// A read finds the last byte changed.
     Flipped,
     /// A read finds the last byte missing.
@@ -148,6 +150,7 @@ impl ObjectStore for Faulty {
                 self.inner.put_opts(path, payload, opts).await?;
                 lost()
             }
+            Fault::Overwrites => self.inner.put_opts(path, payload, PutMode::Overwrite.into()).await,
             _ => self.inner.put_opts(path, payload, opts).await,
         }
     }

@@ -7,6 +7,9 @@
     reason = "helpers of tests fail by panicking"
 )]
 
+#[path = "janitor.rs"]
+mod janitor;
+
 use std::{
     fs::{self, File},
     net::TcpListener,
@@ -17,6 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use janitor::janitor;
 use rustix::process::{Pid, Signal, kill_process};
 
 const INSTALL: &str = "these tests need a real HDFS, which needs Java 17: apt-get install -y --no-install-recommends \
@@ -60,14 +64,7 @@ impl Servers {
     pub fn start(datanodes: usize, copies: usize) -> Servers {
         let jars = jars();
         let directory = tempfile::tempdir().unwrap().keep();
-        let janitor = Command::new("sh")
-            .args(["-c", r#"cat; for f in "$0"/*.pid; do kill -9 "$(cat "$f")"; done; rm -rf "$0""#])
-            .arg(&directory)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let janitor = janitor(&directory);
         // All are held until all are known, so that no port is given twice.
         let held: Vec<TcpListener> =
             (0..2 + 3 * datanodes).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
