@@ -1,4 +1,5 @@
 //! A cluster of two masters and two workers that are started with URLs, each with a log of its own.
+#![allow(dead_code, reason = "not every test that includes this file uses all of it")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
