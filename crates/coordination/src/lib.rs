@@ -10,10 +10,12 @@
 //!
 //! Nothing is kept here for each task: a job of 100,000 tasks costs tens of writes.
 
+mod etcd;
 pub mod memory;
 mod probe;
 mod process;
 pub mod records;
+mod remote;
 mod sqlite;
 pub mod users;
 mod zookeeper;
@@ -42,7 +44,8 @@ pub struct SessionOptions {
 const UNSYNCED: &str = "?sync=no";
 
 /// What every error about a URL ends with.
-const ACCEPTED: &str = "sqlite:///absolute/directory, zookeeper://host:port,host:port/path";
+const ACCEPTED: &str =
+    "sqlite:///absolute/directory, zookeeper://host:port,host:port/path, etcd://host:port,host:port/path";
 
 /// Opens the store at `url`; makes it if it isn't there. With a session, the process counts as alive until
 /// [`Coordinator::close`] or its end.
@@ -54,12 +57,17 @@ const ACCEPTED: &str = "sqlite:///absolute/directory, zookeeper://host:port,host
 ///   `?auth=/absolute/file` names the file that holds `user:password`, by which others are kept out; it must be there
 ///   unless all servers are on loopback. Needs ZooKeeper 3.6 or later, and a tokio runtime that lives as long as the
 ///   store is used.
+/// - `etcd://host:port,host:port/path` is an etcd cluster's servers, and what all keys begin with; the rest as with
+///   `zookeeper`. Needs etcd 3.4 or later.
 pub async fn open(
     url: &str,
     session: Option<SessionOptions>,
 ) -> Result<Arc<dyn Coordinator>, CoordinationError> {
     if let Some(rest) = url.strip_prefix("zookeeper://") {
         return zookeeper::open(url, rest, session).await;
+    }
+    if let Some(rest) = url.strip_prefix("etcd://") {
+        return etcd::open(url, rest, session).await;
     }
     let directory = url.strip_prefix("sqlite://").map(|path| path.strip_suffix(UNSYNCED).unwrap_or(path));
     match directory {

@@ -6,6 +6,10 @@
     reason = "tests, their helpers too, fail by panicking"
 )]
 
+#[path = "support/etcd.rs"]
+mod etcd_servers;
+#[path = "support/processes.rs"]
+mod server_processes;
 #[path = "support/zookeeper.rs"]
 mod zookeeper_servers;
 
@@ -26,7 +30,6 @@ use mapreduce_coordination::{
 use mapreduce_core::{Incarnation, Role};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
-use zookeeper_servers::Servers;
 
 type C = Arc<dyn Coordinator>;
 
@@ -78,27 +81,33 @@ impl Backend for Memory {
     }
 }
 
-struct ZooKeeper {
+/// A path of its own for each test; one server for all of them, which ends with this process.
+struct Remote {
     url: String,
 }
-impl ZooKeeper {
-    /// A path of its own for each test; one server for all of them, which ends with this process.
-    fn new() -> ZooKeeper {
-        static SERVER: OnceLock<Servers> = OnceLock::new();
+impl Remote {
+    fn zookeeper() -> Remote {
+        static SERVER: OnceLock<zookeeper_servers::Servers> = OnceLock::new();
         static PATHS: AtomicU32 = AtomicU32::new(0);
-        let server = SERVER.get_or_init(|| Servers::start(1));
-        ZooKeeper { url: server.url(&format!("/test/{}", PATHS.fetch_add(1, Ordering::Relaxed))) }
+        let server = SERVER.get_or_init(|| zookeeper_servers::Servers::start(1));
+        Remote { url: server.url(&format!("/test/{}", PATHS.fetch_add(1, Ordering::Relaxed))) }
+    }
+    fn etcd() -> Remote {
+        static SERVER: OnceLock<etcd_servers::Servers> = OnceLock::new();
+        static PATHS: AtomicU32 = AtomicU32::new(0);
+        let server = SERVER.get_or_init(|| etcd_servers::Servers::start(1));
+        Remote { url: server.url(&format!("/test/{}", PATHS.fetch_add(1, Ordering::Relaxed))) }
     }
 }
 #[async_trait]
-impl Backend for ZooKeeper {
+impl Backend for Remote {
     async fn try_open(&self, session: Option<Incarnation>) -> Result<C, CoordinationError> {
         // Nobody here waits for its end, and the machine may be slow.
         let lease = Duration::from_secs(30);
         let options = session.map(|incarnation| SessionOptions { incarnation, lease, watch_others: true });
         open(&self.url, options).await
     }
-    /// With its last handle the session ends at once; `tests/zookeeper.rs` waits for real deaths.
+    /// With its last handle the session ends at once; `tests/zookeeper.rs` and `tests/etcd.rs` wait for real deaths.
     fn kill(&self, _: &Incarnation, c: C) {
         assert_eq!(Arc::strong_count(&c), 1);
         drop(c);
@@ -122,7 +131,13 @@ macro_rules! suite {
         mod zookeeper {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() {
-                super::$test(&super::ZooKeeper::new()).await;
+                super::$test(&super::Remote::zookeeper()).await;
+            })*
+        }
+        mod etcd {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test(&super::Remote::etcd()).await;
             })*
         }
     };

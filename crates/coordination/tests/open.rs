@@ -10,7 +10,8 @@ use std::{fs, os::unix::fs::PermissionsExt};
 
 use mapreduce_coordination::open;
 
-const ACCEPTED: &str = "accepted: sqlite:///absolute/directory, zookeeper://host:port,host:port/path";
+const ACCEPTED: &str = "accepted: sqlite:///absolute/directory, zookeeper://host:port,host:port/path, \
+                        etcd://host:port,host:port/path";
 
 async fn refusal(url: &str) -> String {
     open(url, None).await.unwrap_err().to_string()
@@ -18,7 +19,9 @@ async fn refusal(url: &str) -> String {
 
 #[tokio::test]
 async fn a_bad_url_is_named_together_with_what_is_accepted() {
-    for url in ["", "/tmp/x", "zookeeper://a", "sqlite:/tmp/x", "sqlite://relative/path", "sqlite://"] {
+    for url in
+        ["", "/tmp/x", "zookeeper://a", "etcd://a", "sqlite:/tmp/x", "sqlite://relative/path", "sqlite://"]
+    {
         let text = refusal(url).await;
         assert!(text.contains(&format!("at {url} ")) && text.contains(ACCEPTED), "{text}");
     }

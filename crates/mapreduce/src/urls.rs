@@ -30,7 +30,7 @@ pub(crate) const STORES: &str = "stores.json";
 /// The stores of a local cluster that are not in its directory.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stores {
-    /// Who is alive, who owns which job, such as `zookeeper://host:port,host:port/path`.
+    /// Who is alive, who owns which job, such as `zookeeper://host:port,host:port/path` or `etcd://…`.
     pub coordination: Option<String>,
     /// Input, map output, markers, results, such as `file:///absolute/directory`.
     pub storage: Option<String>,

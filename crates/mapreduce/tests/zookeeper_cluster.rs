@@ -6,6 +6,10 @@
 mod by_hand;
 #[path = "support/gate.rs"]
 mod gate;
+#[path = "support/owner.rs"]
+mod owner;
+#[path = "../../coordination/tests/support/processes.rs"]
+mod server_processes;
 #[path = "../../coordination/tests/support/zookeeper.rs"]
 mod zookeeper_servers;
 
@@ -16,6 +20,7 @@ use gate::{CountWords, Gate, Gated};
 use mapreduce::native::{Job, Sum};
 use mapreduce_core::JobId;
 use mapreduce_storage::view::TaskState;
+use owner::a_job_survives_its_owner;
 use rustix::process::Signal;
 use zookeeper_servers::Servers;
 
@@ -40,24 +45,9 @@ fn a_job_costs_few_transactions_and_a_session_little_more(job: &CountWords, serv
     println!("{n_tasks} map tasks: {n} transactions of ZooKeeper");
     assert!(n < 100, "{n}");
 
-    a_job_survives_its_owner(job, &mut cluster);
-    whoever_lost_a_session_waits_for_what_it_needs(&mut cluster);
-}
-
-/// Another master takes the job, adopts what runs, and nothing runs again.
-fn a_job_survives_its_owner(job: &CountWords, cluster: &mut Cluster) {
-    let gate = Gate::new(cluster.directory(), 100);
-    gate.open_until(25);
     // The cluster's second job.
-    let id = JobId(2);
-    let running = gate.start(job, &cluster.session());
-    cluster.until_committed(id, 25);
-    let first = cluster.until_owned(id, |_| true);
-    cluster.kill(&first);
-    cluster.until_owned(id, |owner| *owner != first);
-    gate.open();
-    assert_eq!(running.end(), id);
-    cluster.check_each_task_ran_once(id);
+    a_job_survives_its_owner(job, JobId(2), &mut cluster);
+    whoever_lost_a_session_waits_for_what_it_needs(&mut cluster);
 }
 
 /// The file with the name and password is away when they begin anew: that must not end them.

@@ -48,8 +48,9 @@ class LocalCluster:
             unfinished jobs on. The default is a temporary directory, which is removed at the end; nothing in it is
             synced to the disk, so it is faster, and does not survive a crash of the machine.
         coordination: Where masters and workers meet, if not in the ``directory``, which must then be given:
-            ``zookeeper://host:port,host:port/path?auth=/file`` for an ensemble of ZooKeeper servers. It is kept in the
-            ``directory``: whoever is told that finds the rest.
+            ``zookeeper://host:port,host:port/path?auth=/file`` for an ensemble of ZooKeeper servers,
+            ``etcd://host:port,host:port/path?auth=/file`` for etcd's. It is kept in the ``directory``: whoever is told
+            that finds the rest.
         storage: Where data, output and markers are, if not in the ``directory``, which must then be given:
             ``hdfs://host:port/directory``, ``s3://bucket/path`` or ``file:///absolute/directory``. It is kept in the
             ``directory``, too.

@@ -4,11 +4,9 @@
 //! The servers take every name and password for an identity; that one is wrong shows when it does not fit the nodes.
 //! So the root is looked at when the store is opened. On the way to the servers the password is not encrypted.
 
-use std::{fs, path::Path};
-
 use zookeeper_client::{Acl, Acls, Client, CreateMode, CreateOptions, Error, Permission};
 
-use super::url::Place;
+use crate::remote::Place;
 
 /// By what the nodes are kept from others.
 #[derive(Clone)]
@@ -27,15 +25,7 @@ impl std::fmt::Debug for Access {
 impl Access {
     /// What `place` says, else why there is no access.
     pub fn of(place: &Place) -> Result<Access, String> {
-        match &place.auth {
-            Some(file) => Ok(Access { login: Some(read_login(file)?) }),
-            None if place.is_loopback() => Ok(Access { login: None }),
-            None => Err(
-                "everybody who can reach the servers could change what is kept there: write user:password \
-                         into a file and end the URL with ?auth=/path/to/it"
-                    .to_owned(),
-            ),
-        }
+        Ok(Access { login: place.login()?.map(|login| format!("{}:{}", login.user, login.password)) })
     }
 
     pub fn login(&self) -> Option<&[u8]> {
@@ -67,16 +57,6 @@ impl Access {
 fn is_open(acl: &Acl) -> bool {
     let changes = [Permission::CREATE, Permission::WRITE, Permission::DELETE, Permission::ADMIN];
     acl.scheme() == "world" && changes.iter().any(|change| acl.permission().has(*change))
-}
-
-fn read_login(file: &Path) -> Result<String, String> {
-    let shown = file.display();
-    let text = fs::read_to_string(file).map_err(|e| format!("{shown}: {e}"))?;
-    let login = text.trim();
-    match login.split_once(':') {
-        Some((user, password)) if !user.is_empty() && !password.is_empty() => Ok(login.to_owned()),
-        _ => Err(format!("{shown} must hold one line, user:password")),
-    }
 }
 
 /// What the root was found to be.

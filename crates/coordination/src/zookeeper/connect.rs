@@ -13,10 +13,9 @@ use tokio::{
 };
 use zookeeper_client::{Client, Error, SessionInfo};
 
-use super::{access::Access, url::Place};
+use super::access::Access;
+use crate::remote::{PATIENCE, Place};
 
-/// How long to look for a server at the start, and how long a call waits for one.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long one server has to say what is wrong with it.
 const PROBE_PATIENCE: Duration = Duration::from_secs(1);
 /// Between two tries to carry on a session.

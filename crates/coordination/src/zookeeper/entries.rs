@@ -24,16 +24,15 @@ use tokio::time::sleep;
 use zookeeper_client::{Client, CreateMode, Error, MultiWriteError, MultiWriteResult, MultiWriter, Stat};
 
 use super::{
-    connect::{PATIENCE, Servers},
-    failure::{Failure, is_unknown},
+    connect::Servers,
+    failure::is_unknown,
     names::{Node, decoded},
     session::Session,
 };
-use crate::{CoordinationError, Entry, Version};
-
-/// ZooKeeper's own limit, `jute.maxbuffer`, is 1 MiB for the whole message; it answers a longer one by cutting the
-/// connection.
-const VALUE_BYTES_MAX: usize = 1_000_000;
+use crate::{
+    CoordinationError, Entry, Version,
+    remote::{Failure, PATIENCE, check_length},
+};
 
 /// Before a read that a broken connection cut off is made again.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
@@ -108,7 +107,7 @@ impl Session {
         value: &Bytes,
         mode: CreateMode,
     ) -> Result<Version, Failure> {
-        check_length(path, value)?;
+        check_length(path, value, "ZooKeeper")?;
         loop {
             let made = self.call(async |client| {
                 let mut transaction = client.new_multi_writer();
@@ -140,7 +139,7 @@ impl Session {
         value: &Bytes,
         expected: Version,
     ) -> Result<Version, Failure> {
-        check_length(path, value)?;
+        check_length(path, value, "ZooKeeper")?;
         let set = |transaction: &mut MultiWriter<'_>, version| {
             transaction.add_set_data(&node.path, value, Some(version))
         };
@@ -206,14 +205,6 @@ impl Session {
         };
         self.read(read).await?.map_err(|error| Failure::from(error).of_a_read())
     }
-}
-
-fn check_length(path: &str, value: &Bytes) -> Result<(), Failure> {
-    if value.len() <= VALUE_BYTES_MAX {
-        return Ok(());
-    }
-    let n = value.len();
-    Err(Failure::NotDone(format!("{path} would hold {n} bytes, and ZooKeeper takes {VALUE_BYTES_MAX}")))
 }
 
 fn version(stat: &Stat) -> Version {

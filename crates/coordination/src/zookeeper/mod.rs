@@ -1,13 +1,12 @@
 //! Coordination in ZooKeeper: for several machines, and for the death of some of its servers.
 //!
 //! ```text
-//! url.rs       zookeeper://host:port,host:port/path?auth=/file
 //! access.rs    the name and password that keep others out
 //! connect.rs   reaching the servers, and what is wrong with those that can't be
 //! session.rs   one session a process, for as long as the servers say that it lives
 //! names.rs     entry ↔ node
 //! entries.rs   reads and writes of one entry
-//! failure.rs   what a call that went wrong means
+//! failure.rs   what the client library's errors mean
 //! ```
 //!
 //! **Reads.** A server may lag behind, so that every read is sent together with a `sync`: the server answers when it
@@ -28,7 +27,6 @@ mod entries;
 mod failure;
 mod names;
 mod session;
-mod url;
 
 use std::{
     sync::Arc,
@@ -43,13 +41,18 @@ use zookeeper_client::{Client, CreateMode, Error};
 
 use self::{
     access::{Access, Root},
-    connect::{PATIENCE, Servers},
-    failure::{Failure, is_unknown},
+    connect::Servers,
+    failure::is_unknown,
     names::Node,
     session::Session,
-    url::Place,
 };
-use crate::{CoordinationError, Coordinator, Entry, Lifetime, SessionOptions, Version};
+use crate::{
+    CoordinationError, Coordinator, Entry, Lifetime, SessionOptions, Version,
+    remote::{Failure, PATIENCE, Place, shown},
+};
+
+/// ZooKeeper's own port.
+const PORT: u16 = 2181;
 
 /// The lease of who has no entries that live with a session. It only says how soon a dead connection is noticed.
 const LEASE_OF_READERS: Duration = Duration::from_secs(10);
@@ -65,7 +68,7 @@ pub(crate) async fn open(
 ) -> Result<Arc<dyn Coordinator>, CoordinationError> {
     let unavailable = |url: &str, why| CoordinationError::Unavailable { url: url.to_owned(), why };
     let shown = shown(url, rest);
-    let place = Place::parse(rest)
+    let place = Place::parse(rest, PORT)
         .map_err(|why| unavailable(&shown, format!("{why}; accepted: {}", crate::ACCEPTED)))?;
     let access = Access::of(&place).map_err(|why| unavailable(&shown, why))?;
     let lease = options.as_ref().map_or(LEASE_OF_READERS, |options| options.lease);
@@ -79,15 +82,6 @@ pub(crate) async fn open(
     let shared = Arc::new(Session::new(servers, session.is_some(), client));
     let keeper = tokio::spawn(shared.clone().keep()).abort_handle();
     Ok(Arc::new(ZooKeeper { session, shared, keeper }))
-}
-
-/// The URL as errors show it: without a password that somebody wrote into it.
-fn shown(url: &str, rest: &str) -> String {
-    let servers = rest.split('/').next().unwrap_or_default();
-    match servers.rsplit_once('@') {
-        Some((login, _)) => url.replacen(login, "…", 1),
-        None => url.to_owned(),
-    }
 }
 
 async fn open_root(servers: &Servers, client: &Client) -> Result<(), String> {

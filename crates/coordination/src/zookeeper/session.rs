@@ -19,10 +19,8 @@ use zookeeper_client::{
     AddWatchMode, Client, Error, EventType, PersistentWatcher, SessionInfo, SessionState,
 };
 
-use super::{
-    connect::{PATIENCE, Servers},
-    failure::{Failure, is_terminal},
-};
+use super::{connect::Servers, failure::is_terminal};
+use crate::remote::{Failure, PATIENCE};
 
 /// Between two tries to watch.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);

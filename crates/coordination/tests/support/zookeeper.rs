@@ -7,32 +7,27 @@ use std::{
     fmt::Write as _,
     fs,
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::Mutex,
-    thread::sleep,
-    time::{Duration, Instant},
+    net::TcpStream,
+    path::Path,
+    process::Command,
+    time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
+
+use crate::server_processes::{Processes, assert_installed, free_ports};
 
 const JAR: &str = "/usr/share/java/zookeeper.jar";
 const INSTALL: &str =
     "these tests need a real ZooKeeper: apt-get install -y --no-install-recommends zookeeper";
 /// What ZooKeeper counts in; the shortest lease is two of them.
 const TICK_MS: u32 = 200;
-/// How long the servers may take to start or to find a leader. Generous: other tests want the cores as well.
-const START_PATIENCE: Duration = Duration::from_secs(90);
 
 /// One server or an ensemble of three.
 pub struct Servers {
-    directory: PathBuf,
+    processes: Processes,
     /// Where clients connect.
     pub ports: Vec<u16>,
-    running: Mutex<Vec<Option<Child>>>,
-    /// Kills the servers and removes the directory when its standard input ends: with this process, whatever ends it.
-    janitor: Child,
 }
 
 impl Servers {
@@ -46,24 +41,13 @@ impl Servers {
 
     /// Starts none of them yet.
     pub fn prepare(n: usize) -> Servers {
-        assert!(Path::new(JAR).exists(), "{JAR} is not there; {INSTALL}");
-        let directory = tempfile::tempdir().unwrap().keep();
-        let janitor = Command::new("sh")
-            .args(["-c", r#"cat; for f in "$0"/*/pid; do kill -9 "$(cat "$f")"; done; rm -rf "$0""#])
-            .arg(&directory)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        // All are held until all are known, so that no port is given twice.
-        let held: Vec<TcpListener> = (0..3 * n).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let ports: Vec<u16> = held.iter().map(|l| l.local_addr().unwrap().port()).collect();
+        assert_installed(JAR, INSTALL);
+        let processes = Processes::prepare(n);
+        let ports = free_ports(3 * n);
         for i in 0..n {
-            configure(&directory.join(i.to_string()), i, &ports, n);
+            configure(&processes.directory(i), i, &ports, n);
         }
-        let running = Mutex::new((0..n).map(|_| None).collect());
-        Servers { directory, ports: ports[..n].to_vec(), running, janitor }
+        Servers { processes, ports: ports[..n].to_vec() }
     }
 
     /// `zookeeper://` with all of them, and this path.
@@ -74,34 +58,21 @@ impl Servers {
 
     /// Starts server `i`, which does not run.
     pub fn restart(&self, i: usize) {
-        let directory = self.directory.join(i.to_string());
-        let log = fs::OpenOptions::new().create(true).append(true).open(directory.join("log")).unwrap();
-        let child = Command::new("java")
+        let directory = self.processes.directory(i);
+        let mut command = Command::new("java");
+        command
             // Starting quickly counts for more here than running fast; and what survives a power cut does not matter.
             .args(["-Xmx96m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dzookeeper.forceSync=no"])
             .args(["-Dzookeeper.admin.enableServer=false", "-Dzookeeper.4lw.commands.whitelist=*", "-cp"])
             .arg(format!("{}:{JAR}", directory.display()))
             .arg("org.apache.zookeeper.server.quorum.QuorumPeerMain")
-            .arg(directory.join("zoo.cfg"))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap_or_else(|e| panic!("java can't be run: {e}; {INSTALL}"));
-        fs::write(directory.join("pid"), child.id().to_string()).unwrap();
-        self.running.lock().unwrap()[i] = Some(child);
+            .arg(directory.join("zoo.cfg"));
+        self.processes.start(i, &mut command, INSTALL);
     }
 
     /// Waits until server `i` serves, which it does as part of a quorum only.
     pub fn await_serving(&self, i: usize) {
-        let began = Instant::now();
-        while self.mode(i).is_none() {
-            let log = || fs::read_to_string(self.directory.join(format!("{i}/log"))).unwrap_or_default();
-            let ended = self.running.lock().unwrap()[i].as_mut().map(|child| child.try_wait().unwrap());
-            assert!(!matches!(ended, Some(Some(_))), "ZooKeeper ended; {INSTALL}. It said:\n{}", log());
-            assert!(began.elapsed() < START_PATIENCE, "ZooKeeper does not serve. It said:\n{}", log());
-            sleep(Duration::from_millis(50));
-        }
+        self.processes.await_serving(i, || self.mode(i).is_some(), INSTALL);
     }
 
     /// `leader`, `follower` or `standalone`; none if it does not serve.
@@ -134,33 +105,20 @@ impl Servers {
 
     /// SIGKILL; returns when it is gone.
     pub fn kill(&self, i: usize) {
-        let mut child = self.running.lock().unwrap()[i].take().expect("it does not run");
-        child.kill().unwrap();
-        child.wait().unwrap();
+        self.processes.kill(i);
     }
 
     /// Starts server `i` if it does not run, and lets it go on if it was stopped.
     pub fn revive(&self, i: usize) {
-        if self.running.lock().unwrap()[i].is_none() {
-            return self.restart(i);
+        match self.processes.is_running(i) {
+            true => self.signal(i, Signal::CONT),
+            false => self.restart(i),
         }
-        self.signal(i, Signal::CONT);
     }
 
     /// SIGSTOP or SIGCONT.
     pub fn signal(&self, i: usize, signal: Signal) {
-        let running = self.running.lock().unwrap();
-        kill_process(Pid::from_child(running[i].as_ref().expect("it does not run")), signal).unwrap();
-    }
-}
-
-impl Drop for Servers {
-    fn drop(&mut self) {
-        drop(self.janitor.stdin.take());
-        let _ = self.janitor.wait();
-        for child in self.running.lock().unwrap().iter_mut().flatten() {
-            let _ = child.wait();
-        }
+        self.processes.signal(i, signal);
     }
 }
 

@@ -12,7 +12,8 @@ pub(crate) struct Stores {
     /// A local cluster's directory, which stands for all of the URLs below.
     #[arg(long, value_name = "DIR", required_unless_present_all = ["coordination", "storage", "cluster_key_file"])]
     directory: Option<PathBuf>,
-    /// Who is alive and who owns which job, such as sqlite:///absolute/directory.
+    /// Who is alive and who owns which job, such as sqlite:///absolute/directory,
+    /// zookeeper://host:port,host:port/path or etcd://host:port,host:port/path.
     #[arg(long, value_name = "URL")]
     coordination: Option<String>,
     /// Data, markers and results: file:///absolute/directory, hdfs://host:port/directory or s3://bucket/path.

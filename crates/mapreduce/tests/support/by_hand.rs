@@ -1,4 +1,5 @@
 //! A cluster of two masters and two workers that are started with URLs, each with a log of its own.
+#![allow(dead_code, reason = "not every test that includes this file uses all of it")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,9 +34,27 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Returns when all are registered.
+    /// Coordination is there, and all else in a directory of its own. Returns when all are registered.
     pub fn start(coordination: &str, lease_ms: u64) -> Cluster {
         let directory = tempfile::tempdir().unwrap();
+        let storage = format!("file://{}/storage", directory.path().display());
+        let coordination = |auth: &Path| format!("{coordination}?auth={}", auth.display());
+        Cluster::with(directory, coordination, storage, lease_ms)
+    }
+
+    /// Storage is there, and all else in a directory of its own. Returns when all are registered.
+    pub fn on_storage(storage: String) -> Cluster {
+        let directory = tempfile::tempdir().unwrap();
+        let coordination = format!("sqlite://{}/coordination", directory.path().display());
+        Cluster::with(directory, |_| coordination.clone(), storage, 2000)
+    }
+
+    fn with(
+        directory: TempDir,
+        coordination: impl Fn(&Path) -> String,
+        storage: String,
+        lease_ms: u64,
+    ) -> Cluster {
         let path = directory.path();
         for (name, content) in
             [("auth", "ada:secret"), ("own-auth", "ada:secret"), ("key", "a secret of masters and workers")]
@@ -43,8 +62,8 @@ impl Cluster {
             fs::write(path.join(name), content).unwrap();
         }
         let urls = |auth| ClusterUrls {
-            coordination: format!("{coordination}?auth={}", path.join(auth).display()),
-            storage: format!("file://{}/storage", path.display()),
+            coordination: coordination(&path.join(auth)),
+            storage: storage.clone(),
             users: format!("sqlite://{}/users", path.display()),
         };
         let mut cluster = Cluster {

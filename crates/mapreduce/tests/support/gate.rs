@@ -1,4 +1,5 @@
 //! Jobs that stop where a test wants them to: task `n` waits until the number in a file is greater than `n`.
+#![allow(dead_code, reason = "not every test that includes this file uses all of it")]
 
 use std::{
     collections::BTreeMap,

@@ -1,25 +1,26 @@
-//! `zookeeper://host:port,host:port/path?auth=/file`: which servers, which part of their tree is ours, and by what name
+//! `scheme://host:port,host:port/path?auth=/file`: which servers, which part of what they keep is ours, and by what name
 //! and password it is kept from others.
 
-use std::{net::IpAddr, path::PathBuf};
-
-/// ZooKeeper's own port.
-const PORT: u16 = 2181;
+use std::{
+    fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 /// What a URL says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// `host:port`, each.
     pub servers: Vec<String>,
-    /// The node that everything lies below, such as `/mapreduce`.
+    /// The path that everything lies below, such as `/mapreduce`.
     pub root: String,
     /// The file that holds `user:password`.
     pub auth: Option<PathBuf>,
 }
 
 impl Place {
-    /// From what follows `zookeeper://`; else what is wrong with it.
-    pub fn parse(text: &str) -> Result<Place, String> {
+    /// From what follows `scheme://`, else what is wrong with it; `port` is for servers without one.
+    pub fn parse(text: &str, port: u16) -> Result<Place, String> {
         let (text, query) = text.split_once('?').unwrap_or((text, ""));
         let (servers, root) = text.find('/').map_or((text, ""), |at| text.split_at(at));
         if servers.contains('@') {
@@ -27,8 +28,21 @@ impl Place {
                         processes: write user:password into a file and end the URL with ?auth=/path/to/it"
                 .to_owned());
         }
-        let servers = servers.split(',').map(server).collect::<Result<_, _>>()?;
+        let servers = servers.split(',').map(|text| server(text, port)).collect::<Result<_, _>>()?;
         Ok(Place { servers, root: checked_root(root)?, auth: auth(query)? })
+    }
+
+    /// The name and password that keep others out, else why there is no access. None on loopback only.
+    pub fn login(&self) -> Result<Option<Login>, String> {
+        match &self.auth {
+            Some(file) => read_login(file).map(Some),
+            None if self.is_loopback() => Ok(None),
+            None => Err(
+                "everybody who can reach the servers could change what is kept there: write user:password \
+                         into a file and end the URL with ?auth=/path/to/it"
+                    .to_owned(),
+            ),
+        }
     }
 
     /// Whether nobody but this machine can reach the servers.
@@ -41,11 +55,45 @@ impl Place {
     }
 }
 
-fn server(text: &str) -> Result<String, String> {
+/// A name and a password.
+#[derive(Clone)]
+pub(crate) struct Login {
+    pub user: String,
+    pub password: String,
+}
+
+/// Never shows the password.
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Login").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+fn read_login(file: &Path) -> Result<Login, String> {
+    let shown = file.display();
+    let text = fs::read_to_string(file).map_err(|e| format!("{shown}: {e}"))?;
+    match text.trim().split_once(':') {
+        Some((user, password)) if !user.is_empty() && !password.is_empty() => {
+            Ok(Login { user: user.to_owned(), password: password.to_owned() })
+        }
+        _ => Err(format!("{shown} must hold one line, user:password")),
+    }
+}
+
+/// The URL as errors show it: without a password that somebody wrote into it. `rest` is what follows `scheme://`.
+pub(crate) fn shown(url: &str, rest: &str) -> String {
+    let servers = rest.split('/').next().unwrap_or_default();
+    match servers.rsplit_once('@') {
+        Some((login, _)) => url.replacen(login, "…", 1),
+        None => url.to_owned(),
+    }
+}
+
+fn server(text: &str, standard: u16) -> Result<String, String> {
     // The colons in an IPv6 address are within brackets.
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()),
-        _ => (text, Some(PORT)),
+        _ => (text, Some(standard)),
     };
     let is_bare_ipv6 = host.contains(':') && !host.starts_with('[');
     match port.filter(|port| *port != 0) {
@@ -60,7 +108,7 @@ fn checked_root(root: &str) -> Result<String, String> {
         None | Some("") => {
             Err("it names no path below which everything is kept, such as /mapreduce".to_owned())
         }
-        Some(names) if names.split('/').any(is_bad) => Err(format!("{root:?} is no path of ZooKeeper's")),
+        Some(names) if names.split('/').any(is_bad) => Err(format!("{root:?} is no path of names")),
         Some(_) => Ok(root.to_owned()),
     }
 }
@@ -77,16 +125,16 @@ fn auth(query: &str) -> Result<Option<PathBuf>, String> {
 mod tests {
     use super::*;
 
-    fn servers(url: &str) -> Vec<String> {
-        Place::parse(url).unwrap().servers
+    fn parse(url: &str) -> Result<Place, String> {
+        Place::parse(url, 2181)
     }
 
     #[test]
     fn a_url_names_servers_a_path_and_a_file() {
-        let place = Place::parse("a:1,b,[::1]:3,[::1]/x/y?auth=/z w").unwrap();
+        let place = parse("a:1,b,[::1]:3,[::1]/x/y?auth=/z w").unwrap();
         assert_eq!(place.servers, ["a:1", "b:2181", "[::1]:3", "[::1]:2181"]);
         assert_eq!((place.root.as_str(), place.auth), ("/x/y", Some("/z w".into())));
-        assert_eq!(Place::parse("a/x").unwrap().auth, None);
+        assert_eq!(parse("a/x").unwrap().auth, None);
     }
 
     #[test]
@@ -110,7 +158,7 @@ mod tests {
             ("ada:secret@a/x", "does not belong into a URL"),
         ];
         for (url, expected) in cases {
-            let why = Place::parse(url).unwrap_err();
+            let why = parse(url).unwrap_err();
             assert!(why.contains(expected), "{url}: {why}");
             assert!(!why.contains("secret"), "{why}");
         }
@@ -118,9 +166,9 @@ mod tests {
 
     #[test]
     fn loopback_is_every_server_on_this_machine() {
-        let is_loopback = |url: &str| Place::parse(url).unwrap().is_loopback();
+        let is_loopback = |url: &str| parse(url).unwrap().is_loopback();
         assert!(is_loopback("localhost:1,127.0.0.2,[::1]/x"));
         assert!(!is_loopback("localhost,example.org/x") && !is_loopback("10.0.0.1/x"));
-        assert_eq!(servers("localhost/x"), ["localhost:2181"]);
+        assert_eq!(parse("localhost/x").unwrap().servers, ["localhost:2181"]);
     }
 }
