@@ -146,6 +146,43 @@ async fn a_stopped_leader_is_left_behind_and_tells_nothing_old_when_it_goes_on()
     assert!(!*c.session_lost().borrow());
 }
 
+/// etcd 3.4.23 may then end sessions that live. Such a session is over as a whole, and its process hears of it; any other
+/// goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_slept_for_longer_than_a_lease_ends_a_session_as_a_whole_or_not_at_all() {
+    let lease = Duration::from_secs(2);
+    let servers = cluster().await;
+    let url = servers.url("/overslept");
+    let (c, reader) = (open(&url, session(lease)).await.unwrap(), open(&url, None).await.unwrap());
+    c.create("/here/1", "".into(), Lifetime::Session).await.unwrap();
+    let mut version = c.create("/a/x", "0".into(), Lifetime::Durable).await.unwrap();
+    let leader = servers.leader();
+    servers.signal(leader, Signal::STOP);
+    sleep(2 * lease).await;
+    servers.signal(leader, Signal::CONT);
+    servers.await_serving(leader);
+    for n in 0..100 {
+        match c.set("/a/x", n.to_string().into(), version).await {
+            Ok(next) => version = next,
+            Err(CoordinationError::SessionLost) => {
+                println!("the session has ended");
+                c.session_lost().wait_for(|lost| *lost).await.unwrap();
+                assert_eq!(reader.get("/here/1").await, Ok(None));
+                return;
+            }
+            Err(CoordinationError::Unavailable { .. }) => {}
+            Err(CoordinationError::Ambiguous { .. }) => match c.get("/a/x").await {
+                Ok(entry) => version = entry.unwrap().version,
+                // The next write hears of it.
+                Err(CoordinationError::SessionLost) => {}
+                Err(other) => panic!("{other}"),
+            },
+            Err(other) => panic!("{other}"),
+        }
+    }
+    println!("the session goes on");
+}
+
 /// First a server without a quorum, then no server, together for much longer than the lease. The servers, who were not
 /// there to count, give a whole lease after their return.
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use std::{
     process,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -45,6 +45,8 @@ pub(super) struct Servers {
     pub url: Arc<str>,
     pub place: Place,
     pub login: Option<Login>,
+    /// Which server is tried first: not the same one by everybody, and not the one that was just left.
+    first: AtomicUsize,
 }
 
 /// A connection to a server that worked when it was made.
@@ -66,6 +68,10 @@ enum Refusal {
 }
 
 impl Servers {
+    pub fn new(url: Arc<str>, place: Place, login: Option<Login>) -> Servers {
+        Servers { url, place, login, first: AtomicUsize::new(process::id() as usize) }
+    }
+
     /// What everything of ours begins with.
     pub fn prefix(&self) -> String {
         format!("{}/", self.place.root)
@@ -76,16 +82,22 @@ impl Servers {
         let began = Instant::now();
         let servers = &self.place.servers;
         let mut found = vec!["was not tried".to_owned(); servers.len()];
+        let first = self.first.load(Ordering::Relaxed);
+        let mut patience = SERVER_PATIENCE.min(PATIENCE / (servers.len() as u32 + 1));
         let connecting = async {
             loop {
-                // Not everybody begins with the same one.
-                for i in (0..servers.len()).map(|i| (i + process::id() as usize) % servers.len()) {
-                    match self.try_connect(&servers[i]).await {
-                        Ok(connection) => return Ok(connection),
+                for i in (0..servers.len()).map(|i| (i + first) % servers.len()) {
+                    match self.try_connect(&servers[i], patience).await {
+                        Ok(connection) => {
+                            self.first.store(i + 1, Ordering::Relaxed);
+                            return Ok(connection);
+                        }
                         Err(Refusal::Forbidden(why)) => return Err(why),
                         Err(Refusal::NotWorking(why)) => found[i] = why,
                     }
                 }
+                // Perhaps all are slow.
+                patience *= 2;
                 sleep(RETRY_PAUSE).await;
             }
         };
@@ -98,8 +110,7 @@ impl Servers {
         Err(format!("no server took us in within {waited:.1} s: {}", found.join(", ")))
     }
 
-    async fn try_connect(&self, server: &str) -> Result<Connection, Refusal> {
-        let patience = SERVER_PATIENCE.min(PATIENCE / (self.place.servers.len() as u32 + 1));
+    async fn try_connect(&self, server: &str, patience: Duration) -> Result<Connection, Refusal> {
         match timeout(patience, self.greet(server)).await {
             Ok(connected) => connected,
             Err(_) => Err(Refusal::NotWorking(format!("does not answer (for {patience:?})"))),

@@ -67,7 +67,7 @@ pub(crate) async fn open(
     let place = Place::parse(rest, PORT)
         .map_err(|why| unavailable(format!("{why}; accepted: {}", crate::ACCEPTED)))?;
     let login = place.login().map_err(unavailable)?;
-    let servers = Servers { url: shown.as_str().into(), place, login };
+    let servers = Servers::new(shown.as_str().into(), place, login);
     let (connection, own) = begin(&servers, options.as_ref()).await.map_err(unavailable)?;
     let incarnation = options.map(|options| options.incarnation);
     let session = Session::new(servers, incarnation, connection, own);
