@@ -5,7 +5,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: build demo test lint sim kill-points fuzz sanitize mutants storm hosts power-cuts waste bench bench-instructions clean
+.PHONY: build demo test lint sim kill-points fuzz sanitize mutants storm hosts power-cuts waste scale bench bench-instructions clean
 
 # What is passed on to a benchmark.
 ARGS ?=
@@ -64,6 +64,10 @@ power-cuts: build
 # What deaths cost in time and work, beside jobs without any.
 waste: build
 	python benches/waste.py $(ARGS)
+
+# How a master bears up to 1,000,000 tasks and 10,000 workers; ARGS=100000 for fewer tasks.
+scale:
+	cargo run --release --locked -p mapreduce-master --example scale -- $(ARGS)
 
 lint: build
 	cargo fmt --all --check

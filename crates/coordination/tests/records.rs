@@ -247,6 +247,7 @@ async fn members_are_there_as_long_as_they_live() {
     assert_eq!(records::members(&*c, Role::Master).await.unwrap(), []);
     store.end_session(&member(1).incarnation);
     assert_eq!(records::members(&*c, Role::Worker).await.unwrap(), [member(2)]);
+    assert_eq!(records::incarnations(&*c, Role::Worker).await.unwrap(), [member(2).incarnation]);
     assert!(!records::is_alive(&*c, &member(1).incarnation).await.unwrap());
     assert!(records::is_alive(&*c, &member(2).incarnation).await.unwrap());
 }
@@ -257,6 +258,9 @@ async fn a_foreign_entry_is_named() {
     c.create("/jobs/job_1", "garbage".into(), Lifetime::Durable).await.unwrap();
     let error = records::job(&*c, JobId(1)).await.unwrap_err().to_string();
     assert!(error.contains("/jobs/job_1"), "{error}");
+    c.create("/workers/somebody", "garbage".into(), Lifetime::Durable).await.unwrap();
+    let error = records::incarnations(&*c, Role::Worker).await.unwrap_err().to_string();
+    assert!(error.contains("/workers/somebody"), "{error}");
 }
 
 #[test]

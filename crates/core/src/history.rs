@@ -85,33 +85,48 @@ pub struct History {
     pub events: Vec<HistoryEvent>,
 }
 
-impl History {
-    /// What an owner has read that read these, in their order: the last object of each epoch.
-    pub fn last_of_each_epoch<'a>(history: impl IntoIterator<Item = &'a History>) -> Vec<(Epoch, u64)> {
-        let each = history.into_iter().map(|object| (object.epoch, object.sequence));
-        each.collect::<BTreeMap<_, _>>().into_iter().collect()
-    }
+impl Persisted for History {
+    const KIND: &'static str = "history";
+    const VERSION: u32 = 1;
+}
 
-    /// Attempts that were launched or adopted in these events, in their order, and have no end in them.
-    pub fn open<'a>(events: impl IntoIterator<Item = &'a HistoryEvent>) -> BTreeSet<(TaskId, AttemptId)> {
-        let mut open = BTreeSet::new();
-        for event in events {
+/// What a history tells, folded as it is read: object by object, in their order, so that nobody has to hold all of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Audit {
+    /// Attempts that were launched or adopted and have no end.
+    pub open: BTreeSet<(TaskId, AttemptId)>,
+    /// The attempts of which an owner knew that they had committed.
+    pub committed: BTreeMap<TaskId, AttemptId>,
+    /// The last object of each epoch.
+    pub last: BTreeMap<Epoch, u64>,
+}
+
+impl Audit {
+    /// Takes in the next object.
+    pub fn read(&mut self, history: &History) {
+        self.last.insert(history.epoch, history.sequence);
+        for event in &history.events {
             match event {
                 HistoryEvent::Launched { task, attempt, .. }
                 | HistoryEvent::Adopted { task, attempt, .. } => {
-                    open.insert((*task, *attempt));
+                    self.open.insert((*task, *attempt));
                 }
-                HistoryEvent::Ended { task, attempt, .. } => {
-                    open.remove(&(*task, *attempt));
+                HistoryEvent::Ended { task, attempt, end, .. } => {
+                    self.open.remove(&(*task, *attempt));
+                    if *end == AttemptEnd::Committed {
+                        self.committed.insert(*task, *attempt);
+                    }
                 }
                 HistoryEvent::Owned { .. } => {}
             }
         }
-        open
     }
 }
 
-impl Persisted for History {
-    const KIND: &'static str = "history";
-    const VERSION: u32 = 1;
+impl<'a> FromIterator<&'a History> for Audit {
+    fn from_iter<I: IntoIterator<Item = &'a History>>(history: I) -> Audit {
+        let mut audit = Audit::default();
+        history.into_iter().for_each(|object| audit.read(object));
+        audit
+    }
 }

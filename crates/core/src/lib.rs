@@ -19,7 +19,7 @@ pub use content::{CODE_CONTENT_BYTES_MAX, Content, content_bytes_max};
 pub use envelope::{DecodeError, Persisted};
 pub use failure::{Failure, FailureKind};
 pub use files::{Compression, FileFormat, FileRange, InputFile, InvalidText};
-pub use history::{AttemptEnd, History, HistoryEvent};
+pub use history::{AttemptEnd, Audit, History, HistoryEvent};
 pub use ids::{AttemptId, Epoch, Incarnation, JobId, Role, Stage, TaskId};
 pub use job::{JobPhase, JobRecord, JobResult, Progress};
 pub use plan::{MAP_TASKS_MAX, Plan, REDUCE_TASKS_MAX, Split};

@@ -65,7 +65,8 @@ pub fn run(data: &[u8]) {
             if let Some(marker) = decoded::<Marker>(choice, bytes) {
                 let _ = counters([&marker, &marker]);
                 let markers: BTreeMap<_, _> = [(marker.task, marker)].into();
-                let _ = Manifest::new(&PLAN, Stage::Map, &markers);
+                let outcomes = markers.clone().into_iter().map(|(task, marker)| (task, marker.into()));
+                let _ = Manifest::new(&PLAN, Stage::Map, outcomes.collect());
                 show(view::Facts { plan: Some(PLAN), markers, ..view::Facts::default() });
             }
         }

@@ -52,10 +52,9 @@ async fn next_look(changes: &mut watch::Receiver<u64>, pause: Option<Duration>) 
 
 async fn look(context: &Context, ended: &mut BTreeSet<JobId>) -> Result<(), RecordError> {
     let coordinator = context.coordinator.as_ref();
-    let workers = records::members(coordinator, Role::Worker).await?;
-    context.tell(Input::Registered(workers.into_iter().map(|member| member.incarnation).collect()));
-    let masters = records::members(coordinator, Role::Master).await?;
-    let alive: BTreeSet<Incarnation> = masters.into_iter().map(|member| member.incarnation).collect();
+    let workers = records::incarnations(coordinator, Role::Worker).await?;
+    context.tell(Input::Registered(workers));
+    let alive: BTreeSet<_> = records::incarnations(coordinator, Role::Master).await?.into_iter().collect();
     let mut first_error = Ok(());
     for job in records::job_ids(coordinator).await? {
         if ended.contains(&job) {

@@ -1,7 +1,7 @@
 //! Reads a job's durable state into what the scheduler goes on from: the same for a job that was just
 //! submitted and for one whose every process had died.
 
-use mapreduce_core::{Epoch, History, JobPhase, JobRecord, JobSpec, Plan, Stage};
+use mapreduce_core::{Epoch, JobPhase, JobRecord, JobSpec, Plan, Stage};
 use mapreduce_storage::{self as storage, StorageError, paths};
 
 use crate::{context::Context, scheduler::JobLoaded};
@@ -30,15 +30,13 @@ pub(crate) async fn load(
         return Ok((loaded, Vec::new()));
     }
     // Before the markers: a commit that it tells of is then among them.
-    let history = storage::history(store, job).await?;
+    let audit = storage::audit(store, job).await?;
     let stage = if record.phase == JobPhase::Map { Stage::Map } else { Stage::Reduce };
-    let markers = storage::markers(store, job, stage).await?;
-    loaded.winners = markers.into_iter().map(|(task, marker)| (task, marker.attempt)).collect();
+    loaded.winners = storage::winners(store, job, stage, audit.committed).await?;
     loaded.failures = storage::failures(store, job).await?;
     loaded.failures.retain(|task, _| task.stage == stage);
-    let open = History::open(history.iter().flat_map(|object| &object.events));
-    loaded.open = open.into_iter().filter(|(task, _)| task.stage == stage).collect();
-    Ok((loaded, History::last_of_each_epoch(&history)))
+    loaded.open = audit.open.into_iter().filter(|(task, _)| task.stage == stage).collect();
+    Ok((loaded, audit.last.into_iter().collect()))
 }
 
 /// The record at `path`, which has to be there.

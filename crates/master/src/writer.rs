@@ -64,7 +64,7 @@ pub(crate) struct Writer {
     is_new: bool,
     plan: Option<Plan>,
     output: Option<OutputDescription>,
-    /// The manifest that was sealed last.
+    /// The manifest of the reduce stage, when it is sealed.
     manifest: Option<Manifest>,
     events: Vec<HistoryEvent>,
     dispatches: Vec<Dispatch>,
@@ -241,10 +241,12 @@ impl Writer {
     async fn seal(&mut self, stage: Stage) -> Result<(), Stop> {
         let Some(plan) = self.plan.clone() else { return Ok(()) };
         let (store, job) = (self.context.store.clone(), self.record.job);
-        let markers = persist("read the markers", || storage::markers(&store, job, stage)).await?;
-        let manifest = Manifest::new(&plan, stage, &markers)
+        let outcomes = persist("read the markers", || storage::outcomes(&store, job, stage)).await?;
+        let manifest = Manifest::new(&plan, stage, outcomes)
             .map_err(|e| StorageError::NotFound { path: e.to_string() })?;
-        self.manifest = Some(manifest.clone());
+        if stage == Stage::Reduce {
+            self.manifest = Some(manifest.clone()); // what the end of the job is about
+        }
         self.begin_write(paths::manifest(job, stage), manifest);
         if stage == Stage::Map {
             self.next_phase = Some(JobPhase::Reduce);

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use futures::FutureExt;
 use mapreduce_core::{
-    AttemptId, Content, Epoch, History, HistoryEvent, JobId, JobPhase, JobRecord, Persisted, Stage, TaskId,
-    invariants,
+    AttemptId, Audit, Content, Epoch, History, HistoryEvent, JobId, JobPhase, JobRecord, Persisted, Stage,
+    TaskId, invariants,
 };
 use mapreduce_storage::{FileRef, Marker, paths};
 use object_store::path::Path;
@@ -202,7 +202,7 @@ fn without_end(world: &World, job: JobId, epoch: Epoch) -> BTreeSet<(TaskId, Att
     let all = world.disk().list(&paths::history_dir(job));
     let all = all.iter().filter_map(|path| History::decode(&world.disk().read(path)?).ok());
     let of_owner: Vec<_> = all.filter(|history| history.epoch == epoch).collect();
-    History::open(of_owner.iter().flat_map(|history| &history.events))
+    of_owner.iter().collect::<Audit>().open
 }
 
 /// I1: an attempt begins.

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use mapreduce_core::{Failure, History, JobId, TaskId};
+use futures::{TryStreamExt, stream};
+use mapreduce_core::{Audit, Failure, History, JobId, TaskId};
 
 use crate::{StorageError, Store, object, paths};
 
@@ -31,10 +32,24 @@ async fn read_failures(
     Ok(failures)
 }
 
-/// The audit, in the order of what happened.
+/// The history, in the order of what happened.
 pub async fn history(store: &Store, job: JobId) -> Result<Vec<History>, StorageError> {
-    let place = |history: &History| paths::history(job, history.epoch, history.sequence);
-    let mut history = object::read_all(store, &paths::history_dir(job), place).await?;
-    history.sort_by_key(|history| (history.epoch, history.sequence));
+    let mut history = Vec::new();
+    each_history(store, job, |object| history.push(object)).await?;
     Ok(history)
+}
+
+/// What the history tells, without holding all of it.
+pub async fn audit(store: &Store, job: JobId) -> Result<Audit, StorageError> {
+    let mut audit = Audit::default();
+    each_history(store, job, |object| audit.read(&object)).await?;
+    Ok(audit)
+}
+
+async fn each_history(store: &Store, job: JobId, take: impl FnMut(History)) -> Result<(), StorageError> {
+    let dir = paths::history_dir(job);
+    let mut objects: Vec<_> = object::list(store, &dir).try_collect().await?;
+    objects.sort_unstable(); // the order of names is that of what happened
+    let place = |history: &History| paths::history(job, history.epoch, history.sequence);
+    object::read_each(store, stream::iter(objects.into_iter().map(Ok)), place, take).await
 }

@@ -27,10 +27,10 @@ pub mod view;
 
 pub use error::StorageError;
 pub use garbage::{delete_attempt, delete_job};
-pub use job::{failures, history, task_failures};
+pub use job::{audit, failures, history, task_failures};
 pub use local_copy::{LocalCopyError, copy_locally};
 pub use manifest::{Manifest, ManifestEntry, MissingMarker};
-pub use marker::{Commit, Marker, commit, counters, marker, markers};
+pub use marker::{Commit, Marker, commit, counters, marker, markers, outcomes, winners};
 pub use object::{Created, FileRef, create, put_file, read, read_bytes, read_range};
 pub use probe::probe;
 pub use store::{Store, answers_at_once, make_job_dirs, open};

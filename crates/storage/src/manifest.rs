@@ -26,6 +26,12 @@ pub struct ManifestEntry {
     pub files: Vec<FileRef>,
 }
 
+impl From<Marker> for ManifestEntry {
+    fn from(marker: Marker) -> ManifestEntry {
+        ManifestEntry { attempt: marker.attempt, files: marker.files }
+    }
+}
+
 impl Persisted for Manifest {
     const KIND: &'static str = "manifest";
     const VERSION: u32 = 2;
@@ -40,16 +46,13 @@ pub struct MissingMarker {
 }
 
 impl Manifest {
-    /// The manifest that follows from the markers, and from nothing else (I7).
+    /// The manifest that follows from what the markers tell of their tasks, and from nothing else (I7).
     pub fn new(
         plan: &Plan,
         stage: Stage,
-        markers: &BTreeMap<TaskId, Marker>,
+        mut outcomes: BTreeMap<TaskId, ManifestEntry>,
     ) -> Result<Manifest, MissingMarker> {
-        let entry = |task: TaskId| {
-            let marker = markers.get(&task).ok_or(MissingMarker { task })?;
-            Ok(ManifestEntry { attempt: marker.attempt, files: marker.files.clone() })
-        };
+        let entry = |task: TaskId| outcomes.remove(&task).ok_or(MissingMarker { task });
         Ok(Manifest { stage, entries: plan.tasks(stage).map(entry).collect::<Result<_, _>>()? })
     }
 
@@ -80,7 +83,10 @@ mod tests {
             let place = |index: u32| TaskId { stage: Stage::Map, index };
             let markers: BTreeMap<TaskId, Marker> = (0..).map(place).zip(found).collect();
             let plan = plan(markers.len() as u32, 1);
-            let manifest = Manifest::new(&plan, Stage::Map, &markers).unwrap();
+            let outcomes = |markers: BTreeMap<TaskId, Marker>| {
+                markers.into_iter().map(|(task, marker)| (task, marker.into())).collect()
+            };
+            let manifest = Manifest::new(&plan, Stage::Map, outcomes(markers.clone())).unwrap();
             prop_assert_eq!(Manifest::decode(&manifest.encode()), Ok(manifest.clone()));
             let named = manifest.entries.iter().map(|entry| (entry.attempt, &entry.files));
             prop_assert!(named.eq(markers.values().map(|marker| (marker.attempt, &marker.files))));
@@ -89,14 +95,14 @@ mod tests {
             let other = Marker { attempt: AttemptId { epoch: Epoch(epoch), number: 1 }, ..markers[&place(0)].clone() };
             let same = other == markers[&place(0)];
             changed.insert(place(0), other);
-            let changed = Manifest::new(&plan, Stage::Map, &changed).unwrap();
+            let changed = Manifest::new(&plan, Stage::Map, outcomes(changed)).unwrap();
             prop_assert_eq!(changed.digest() == manifest.digest(), same);
         }
     }
 
     #[test]
     fn a_stage_with_a_task_uncommitted_is_not_sealed() {
-        let missing = Manifest::new(&plan(2, 3), Stage::Reduce, &BTreeMap::new()).unwrap_err();
+        let missing = Manifest::new(&plan(2, 3), Stage::Reduce, BTreeMap::new()).unwrap_err();
         assert_eq!(missing.to_string(), "reduce/0 is not committed yet");
     }
 }

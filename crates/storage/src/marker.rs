@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use futures::{TryStreamExt, stream};
 use mapreduce_core::{AttemptId, Incarnation, JobId, Persisted, Stage, TaskId};
 use serde::{Deserialize, Serialize};
 
-use crate::{Created, FileRef, StorageError, Store, create, object, paths};
+use crate::{Created, FileRef, ManifestEntry, StorageError, Store, create, object, paths};
 
 /// `commits/<stage>/<task>`: which attempt finished the task, and with what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,6 +94,50 @@ pub async fn markers(
     let place = |marker: &Marker| paths::marker(job, marker.task);
     let markers = object::read_all(store, &paths::markers_dir(job, stage), place).await?;
     Ok(markers.into_iter().map(|marker| (marker.task, marker)).collect())
+}
+
+/// The winners of a stage's committed tasks. Those of `known` are taken for what they are, since a marker never changes
+/// (I5): if they have a marker it is not read again, which would take a new owner long when nearly all is done.
+pub async fn winners(
+    store: &Store,
+    job: JobId,
+    stage: Stage,
+    mut known: BTreeMap<TaskId, AttemptId>,
+) -> Result<BTreeMap<TaskId, AttemptId>, StorageError> {
+    let mut winners = BTreeMap::new();
+    let mut unknown = Vec::new();
+    let dir = paths::markers_dir(job, stage);
+    let mut markers = object::list(store, &dir);
+    while let Some(path) = markers.try_next().await? {
+        match paths::marked_task(&path).and_then(|task| known.remove_entry(&task)) {
+            Some((task, attempt)) => {
+                winners.insert(task, attempt);
+            }
+            None => unknown.push(Ok(path)),
+        }
+    }
+    let place = |marker: &Marker| paths::marker(job, marker.task);
+    let take = |marker: Marker| {
+        winners.insert(marker.task, marker.attempt);
+    };
+    object::read_each(store, stream::iter(unknown), place, take).await?;
+    Ok(winners)
+}
+
+/// What the committed tasks of a stage made, as the stage's manifest tells it.
+pub async fn outcomes(
+    store: &Store,
+    job: JobId,
+    stage: Stage,
+) -> Result<BTreeMap<TaskId, ManifestEntry>, StorageError> {
+    let mut outcomes = BTreeMap::new();
+    let dir = paths::markers_dir(job, stage);
+    let place = |marker: &Marker| paths::marker(job, marker.task);
+    let take = |marker: Marker| {
+        outcomes.insert(marker.task, marker.into());
+    };
+    object::read_each(store, object::list(store, &dir), place, take).await?;
+    Ok(outcomes)
 }
 
 #[cfg(test)]

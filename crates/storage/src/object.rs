@@ -1,9 +1,9 @@
 //! Single objects: records that are read and created, files that are written and read back.
 
-use std::ops::Range;
+use std::{ops::Range, pin::pin};
 
 use bytes::Bytes;
-use futures::TryStreamExt;
+use futures::{Stream, TryStreamExt};
 use mapreduce_core::{Content, Persisted};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, path::Path};
 use serde::{Deserialize, Serialize};
@@ -114,27 +114,45 @@ pub async fn read_bytes(store: &Store, path: &Path) -> Result<Option<Bytes>, Sto
     }
 }
 
-/// Every record below `dir`, in no order. `place` says where a record belongs; one that lies elsewhere is
-/// damage. What is deleted while this looks may be missing.
+/// The names of all objects below `dir`, in no order.
+pub(crate) fn list<'a>(
+    store: &'a Store,
+    dir: &'a Path,
+) -> impl Stream<Item = Result<Path, StorageError>> + Unpin + 'a {
+    store.list(Some(dir)).map_ok(|object| object.location).map_err(|error| StorageError::of(dir, error))
+}
+
+/// Gives the records at `paths` to `take`, in the order of `paths` and one by one, so that nobody has to hold all of
+/// them. `place` says where a record belongs; one that lies elsewhere is damage. What was deleted is passed over.
+pub(crate) async fn read_each<T: Persisted>(
+    store: &Store,
+    paths: impl Stream<Item = Result<Path, StorageError>>,
+    place: impl Fn(&T) -> Path,
+    mut take: impl FnMut(T),
+) -> Result<(), StorageError> {
+    let read = paths.map_ok(|path| async move {
+        let record: Option<T> = read(store, &path).await?;
+        Ok(record.map(|record| (path, record)))
+    });
+    let mut found = pin!(read.try_buffered(READS_AT_ONCE));
+    while let Some(found) = found.try_next().await? {
+        let Some((path, record)) = found else { continue };
+        let belongs = place(&record);
+        if belongs != path {
+            return Err(StorageError::damaged(&path, format!("it is the record of {belongs}")));
+        }
+        take(record);
+    }
+    Ok(())
+}
+
+/// Every record below `dir`, in no order; see [`read_each`].
 pub(crate) async fn read_all<T: Persisted>(
     store: &Store,
     dir: &Path,
     place: impl Fn(&T) -> Path,
 ) -> Result<Vec<T>, StorageError> {
-    let listed = store.list(Some(dir)).map_err(|error| StorageError::of(dir, error));
-    let read = listed.map_ok(|object| async move {
-        let path = object.location;
-        let record: Option<T> = read(store, &path).await?;
-        Ok(record.map(|record| (path, record)))
-    });
-    let found: Vec<Option<(Path, T)>> = read.try_buffer_unordered(READS_AT_ONCE).try_collect().await?;
-    let mut records = Vec::with_capacity(found.len());
-    for (path, record) in found.into_iter().flatten() {
-        let belongs = place(&record);
-        if belongs != path {
-            return Err(StorageError::damaged(&path, format!("it is the record of {belongs}")));
-        }
-        records.push(record);
-    }
+    let mut records = Vec::new();
+    read_each(store, list(store, dir), place, |record| records.push(record)).await?;
     Ok(records)
 }

@@ -81,6 +81,11 @@ pub fn markers_dir(job: JobId, stage: Stage) -> Path {
     in_job(job, &format!("commits/{stage}"))
 }
 
+/// The task whose marker is at `path`; none if no marker has such a name.
+pub(crate) fn marked_task(path: &Path) -> Option<TaskId> {
+    below_job(path).strip_prefix("commits/")?.parse().ok()
+}
+
 /// The [`Failure`](mapreduce_core::Failure) of one attempt.
 pub fn failure(job: JobId, task: TaskId, attempt: AttemptId) -> Path {
     in_job(job, &format!("failures/{task}/{attempt}"))
@@ -180,6 +185,8 @@ mod tests {
         ];
         assert_eq!(below, expected);
         assert_eq!(below_job(&marker(job, task)), "commits/map/12");
+        assert_eq!(marked_task(&marker(job, task)), Some(task));
+        assert_eq!(marked_task(&attempt_output(job, task, attempt)), None);
     }
 
     proptest! {

@@ -19,13 +19,14 @@ use bytes::Bytes;
 use common::*;
 use futures::{StreamExt, future::join_all, stream};
 
-use mapreduce_core::{Persisted, Stage};
+use mapreduce_core::{Audit, Persisted, Stage};
 use mapreduce_storage::{
-    Commit, Created, LocalCopyError, Marker, StorageError, Store, commit, copy_locally, create,
+    Commit, Created, LocalCopyError, Marker, StorageError, Store, audit, commit, copy_locally, create,
     delete_attempt, delete_job, failures, history as read_history, marker as read_marker, markers, open,
-    paths, probe, put_file, read, read_range,
+    outcomes, paths, probe, put_file, read, read_range,
     splits::{SplitSize, SplitWriter, read_split, upload},
     view::tree,
+    winners,
 };
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 
@@ -78,6 +79,7 @@ conformance!(
     ranges_are_exact_or_an_error,
     absent_is_none_and_damaged_is_an_error_that_names_the_object,
     a_record_in_another_records_place_is_damage,
+    a_winner_that_is_known_counts_by_its_markers_name,
     listings_are_complete_and_in_order,
     splits_are_read_as_they_were_written,
     a_local_copy_is_whole_or_not_there,
@@ -176,6 +178,21 @@ async fn a_record_in_another_records_place_is_damage(store: Store) {
     assert!(matches!(markers(&store, JOB, Stage::Map).await, Err(StorageError::Damaged { .. })));
 }
 
+async fn a_winner_that_is_known_counts_by_its_markers_name(store: Store) {
+    let won = |n: u32| (map(n), attempt(n.into(), 1));
+    for n in [1, 2] {
+        commit(&store, JOB, &marker(map(n), attempt(n.into(), 1))).await.unwrap();
+    }
+    // It is not read, or this would be damage.
+    store.put(&paths::marker(JOB, map(3)), "garbage".into()).await.unwrap();
+    let known = BTreeMap::from([won(1), won(3), won(4)]);
+    let found = winners(&store, JOB, Stage::Map, known).await.unwrap();
+    assert_eq!(found, BTreeMap::from([won(1), won(2), won(3)]), "none without a marker");
+    assert_eq!(winners(&store, JOB, Stage::Reduce, BTreeMap::from([won(1)])).await.unwrap(), BTreeMap::new());
+    let unread = winners(&store, JOB, Stage::Map, BTreeMap::from([won(1)])).await;
+    assert!(matches!(unread, Err(StorageError::Damaged { .. })));
+}
+
 async fn listings_are_complete_and_in_order(store: Store) {
     assert!(markers(&store, JOB, Stage::Map).await.unwrap().is_empty());
     assert!(read_history(&store, JOB).await.unwrap().is_empty());
@@ -200,9 +217,12 @@ async fn listings_are_complete_and_in_order(store: Store) {
     let found = markers(&store, JOB, Stage::Map).await.unwrap();
     assert!(found.keys().copied().eq((0..150).map(map)));
     assert!(markers(&store, JOB, Stage::Reduce).await.unwrap().keys().eq([&reduce(3)]));
+    let outcomes = outcomes(&store, JOB, Stage::Map).await.unwrap();
+    assert!(outcomes.into_iter().eq(found.into_iter().map(|(task, marker)| (task, marker.into()))));
     let found = read_history(&store, JOB).await.unwrap();
     assert!(found[..150].iter().map(|h| h.sequence).eq(0..150));
     assert_eq!(found[150], late);
+    assert_eq!(audit(&store, JOB).await.unwrap(), found.iter().collect::<Audit>());
     let found = failures(&store, JOB).await.unwrap();
     let attempts: Vec<_> = found[&map(2)].iter().map(|failure| failure.attempt).collect();
     assert_eq!(attempts, [attempt(1, 9), attempt(1, 10), attempt(2, 1)]);

@@ -3,7 +3,7 @@
 
 use std::io;
 
-use mapreduce_core::{Incarnation, Persisted, Role};
+use mapreduce_core::{Incarnation, Persisted, Role, ids::ParseIdError};
 use serde::{Deserialize, Serialize};
 
 use super::{RecordError, Write, process_start_ticks, read_all};
@@ -80,6 +80,17 @@ pub async fn register(c: &dyn Coordinator, member: &Member) -> Result<(), Record
 pub async fn members(c: &dyn Coordinator, role: Role) -> Result<Vec<Member>, RecordError> {
     let found = read_all::<Member>(c, directory(role)).await?;
     Ok(found.into_iter().map(|(member, _)| member).collect())
+}
+
+/// The incarnations of the live masters or workers, in order: one request, however many there are.
+pub async fn incarnations(c: &dyn Coordinator, role: Role) -> Result<Vec<Incarnation>, RecordError> {
+    let directory = directory(role);
+    let foreign = |name: &str| {
+        let path = format!("{directory}/{name}");
+        move |e: ParseIdError| RecordError::Foreign { path, why: e.to_string() }
+    };
+    let names = c.children(directory).await?;
+    names.into_iter().map(|name| name.parse().map_err(foreign(&name))).collect()
 }
 
 /// Whether the incarnation is registered. Its death is known a moment after it happened; nothing that must be

@@ -11,7 +11,7 @@ use mapreduce_core::{DecodeError, Persisted, invariants::Violation};
 pub(crate) use certain::Write;
 pub use counter::next_job_id;
 pub use jobs::{create_job, delete_job, job, job_ids, jobs, update_job};
-pub use members::{Member, directory, is_alive, members, register};
+pub use members::{Member, directory, incarnations, is_alive, members, register};
 
 pub use crate::process::process_start_ticks;
 use crate::{CoordinationError, Coordinator, Version};

@@ -28,7 +28,7 @@ use mapreduce_executor::{
     results,
 };
 use mapreduce_storage::{
-    Manifest, Store, create, marker, markers, open, paths, put_file,
+    Manifest, Store, create, marker, markers, open, outcomes, paths, put_file,
     splits::{SplitSize, SplitWriter, upload},
 };
 use object_store::ObjectStoreExt;
@@ -196,8 +196,8 @@ impl World {
 
     fn seal(&self, stage: Stage) {
         self.runtime.block_on(async {
-            let markers = markers(&self.store, JOB, stage).await.unwrap();
-            let manifest = Manifest::new(&self.plan, stage, &markers).unwrap();
+            let outcomes = outcomes(&self.store, JOB, stage).await.unwrap();
+            let manifest = Manifest::new(&self.plan, stage, outcomes).unwrap();
             create(&self.store, &paths::manifest(JOB, stage), &manifest).await.unwrap();
         });
     }

@@ -63,7 +63,7 @@ pub(super) struct JobState {
     /// Those of them that may not have begun, since something ran before them in their slot.
     ahead: BTreeMap<Incarnation, BTreeSet<Answer>>,
     /// Attempts whose worker was lost and whose end is being looked for in storage.
-    doubtful: Vec<Answer>,
+    doubtful: BTreeSet<Answer>,
     /// What came in while storage was being read.
     early_reports: Vec<(Incarnation, TaskId, AttemptId, Outcome)>,
     lost_early: Vec<Incarnation>,
@@ -84,7 +84,7 @@ impl JobState {
             n_uncommitted: 0,
             running: BTreeMap::new(),
             ahead: BTreeMap::new(),
-            doubtful: Vec::new(),
+            doubtful: BTreeSet::new(),
             early_reports: Vec::new(),
             lost_early: Vec::new(),
         };
@@ -123,8 +123,13 @@ impl JobState {
 
     /// Whether the cap on workers allows this one.
     pub(super) fn may_have(&self, worker: &Incarnation) -> bool {
+        self.only_workers().is_none() || self.running.contains_key(worker)
+    }
+
+    /// The workers that may have tasks of the job, if the cap allows no others.
+    pub(super) fn only_workers(&self) -> Option<impl Iterator<Item = &Incarnation>> {
         let cap = self.settings.requested_n_workers.map_or(usize::MAX, |n| n as usize);
-        self.running.contains_key(worker) || self.running.len() < cap
+        (self.running.len() >= cap).then(|| self.running.keys())
     }
 
     // ---- taking over
@@ -209,14 +214,14 @@ impl JobState {
         failures: &BTreeMap<TaskId, Vec<Failure>>,
         out: &mut Actions,
     ) {
+        let runs: BTreeSet<_> = self.running.values().flatten().copied().collect();
         for &(task, attempt) in open {
             let failed = failures.get(&task).is_some_and(|all| all.iter().any(|f| f.attempt == attempt));
-            let runs = self.running.values().any(|attempts| attempts.contains(&(task, attempt)));
             if winners.get(&task) == Some(&attempt) {
                 out.record_end(self.job, task, attempt, AttemptEnd::Committed);
             } else if failed {
                 out.record_end(self.job, task, attempt, AttemptEnd::Failed);
-            } else if !runs {
+            } else if !runs.contains(&(task, attempt)) {
                 out.record_end(self.job, task, attempt, AttemptEnd::Lost);
             }
         }
@@ -230,7 +235,7 @@ impl JobState {
                 useless.push((task, attempt));
             } else if self.running.entry(worker.clone()).or_default().insert((task, attempt)) {
                 self.waiting.remove(&task.index);
-                self.doubtful.retain(|doubtful| *doubtful != (task, attempt));
+                self.doubtful.remove(&(task, attempt));
                 if let Some(state) = self.task(task) {
                     state.n_running += 1;
                 }
@@ -353,7 +358,7 @@ impl JobState {
         match self.task(task) {
             Some(state) if is_current && state.winner.is_none() => {
                 state.n_running = state.n_running.saturating_sub(1);
-                self.doubtful.push((task, attempt));
+                self.doubtful.insert((task, attempt));
                 self.read_marker(task, out);
             }
             _ => out.record_end(self.job, task, attempt, AttemptEnd::Lost),
@@ -371,10 +376,9 @@ impl JobState {
     ) {
         let mut winner_recorded = false;
         for attempt in lost {
-            let Some(at) = self.doubtful.iter().position(|doubtful| *doubtful == (task, attempt)) else {
+            if !self.doubtful.remove(&(task, attempt)) {
                 continue; // its worker has come back
-            };
-            self.doubtful.remove(at);
+            }
             let end = match winner {
                 Some(winner) if winner == attempt => AttemptEnd::Committed,
                 _ if failures.iter().any(|failure| failure.attempt == attempt) => AttemptEnd::Failed,
@@ -385,7 +389,7 @@ impl JobState {
         }
         failures.into_iter().for_each(|failure| self.count(task, failure));
         let is_current = self.step == Step::Running(task.stage);
-        let is_asked_after = self.doubtful.iter().any(|(doubtful, _)| *doubtful == task);
+        let is_asked_after = self.doubtful_of(task).next().is_some();
         let Some(state) = self.task(task).filter(|state| is_current && state.winner.is_none()) else {
             return;
         };
@@ -399,7 +403,7 @@ impl JobState {
             }
             None => {
                 self.requeue(task.index as usize);
-                self.fail_if_fatal(out);
+                self.fail_if_fatal(task, out);
             }
         }
     }
@@ -414,22 +418,30 @@ impl JobState {
     fn commit(&mut self, task: TaskId, attempt: AttemptId, out: &mut Actions) {
         let Some(state) = self.task(task) else { return };
         state.winner = Some(attempt);
+        let others_run = state.n_running > 0;
         self.n_uncommitted -= 1;
         self.waiting.remove(&task.index);
+        if others_run {
+            self.stop_late(task, out);
+        }
+        self.seal_if_complete(out);
+    }
+
+    /// Stops what still runs of a committed task, wherever: rare, so nobody keeps a list of where each task runs.
+    fn stop_late(&self, task: TaskId, out: &mut Actions) {
         for (worker, attempts) in &self.running {
             let late: Vec<_> = attempts.iter().filter(|(t, _)| *t == task).copied().collect();
             if !late.is_empty() {
                 out.push(Action::Stop { worker: worker.clone(), job: self.job, attempts: late });
             }
         }
-        self.seal_if_complete(out);
     }
 
     fn fail(&mut self, task: TaskId, failure: Failure, out: &mut Actions) {
         let class = failure.what.class(self.settings.retry_exceptions);
         self.count(task, failure);
         match class {
-            FailureClass::Deterministic => self.fail_if_fatal(out),
+            FailureClass::Deterministic => self.fail_if_fatal(task, out),
             // An executor that died may have committed before; the budget is looked at after its marker.
             FailureClass::Counted => self.read_marker(task, out),
             FailureClass::Uncounted => self.pause(task, out),
@@ -445,12 +457,12 @@ impl JobState {
         }
     }
 
-    /// Ends the job if a task has failed for good; not because of one whose marker is still to be read.
-    fn fail_if_fatal(&mut self, out: &mut Actions) {
-        let Step::Running(stage) = self.step else { return };
-        let settled = (0..).zip(&self.tasks).filter(|(_, task)| !task.held);
-        let mut settled = settled.map(|(index, _)| TaskId { stage, index });
-        if let Some(failure) = settled.find_map(|task| self.is_fatal(task)).cloned() {
+    /// Ends the job if the task has failed for good; not while its marker is still to be read.
+    fn fail_if_fatal(&mut self, task: TaskId, out: &mut Actions) {
+        if self.task(task).is_none_or(|state| state.held) {
+            return;
+        }
+        if let Some(failure) = self.is_fatal(task).cloned() {
             self.end(Ending::Failed(Box::new(failure)), out);
         }
     }
@@ -470,8 +482,7 @@ impl JobState {
         if let Some(state) = self.task(task) {
             state.held = true;
             self.waiting.remove(&task.index);
-            let of_task = self.doubtful.iter().filter(|(doubtful, _)| *doubtful == task);
-            let lost = of_task.map(|(_, attempt)| *attempt).collect();
+            let lost = self.doubtful_of(task).collect();
             out.push(Action::ReadMarker { job: self.job, task, lost });
         }
     }
@@ -531,6 +542,15 @@ impl JobState {
     }
 
     // ---- small helpers
+
+    /// The attempts at a task whose end is being looked for.
+    fn doubtful_of(&self, task: TaskId) -> impl Iterator<Item = AttemptId> + '_ {
+        let first = AttemptId { epoch: Epoch(0), number: 0 };
+        self.doubtful
+            .range((task, first)..)
+            .take_while(move |(of, _)| *of == task)
+            .map(|(_, attempt)| *attempt)
+    }
 
     /// The task, if it is one of the running stage.
     fn task(&mut self, task: TaskId) -> Option<&mut Task> {

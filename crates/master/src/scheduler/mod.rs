@@ -17,7 +17,7 @@ mod pool;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mapreduce_core::{AttemptEnd, AttemptId, Epoch, Failure, HistoryEvent, Incarnation, JobId, TaskId};
 
@@ -147,21 +147,31 @@ impl Scheduler {
                 for state in self.jobs.values_mut().filter(|state| state.may_have(&worker)) {
                     state.recall(out);
                 }
-                self.pool.set_invited(&worker, false);
+                self.pool.set_declined(&worker);
                 out.push(Action::Decline { worker, slot, ahead });
             }
         }
     }
 
-    /// Tells workers that were declined, and those that are new, as soon as there is something for them.
+    /// Tells workers that were declined, and those that are new, as soon as there is something for them. Called at every
+    /// event, of which there are several a task: it must not cost more when there are more workers.
     fn invite(&mut self, out: &mut Actions) {
-        if self.jobs.values().any(JobState::has_waiting) {
-            for worker in self.pool.uninvited() {
-                if self.jobs.values().any(|state| state.wants(&worker)) {
-                    self.pool.set_invited(&worker, true);
-                    out.push(Action::Invite { worker });
+        let uninvited = self.pool.uninvited();
+        if uninvited.is_empty() {
+            return;
+        }
+        let mut invited = BTreeSet::new();
+        for state in self.jobs.values().filter(|state| state.has_waiting()) {
+            match state.only_workers() {
+                None => invited.clone_from(uninvited),
+                Some(workers) => {
+                    invited.extend(workers.filter(|worker| uninvited.contains(*worker)).cloned())
                 }
             }
+        }
+        for worker in invited {
+            self.pool.set_invited(&worker);
+            out.push(Action::Invite { worker });
         }
     }
 }

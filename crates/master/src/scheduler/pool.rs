@@ -7,31 +7,41 @@ use mapreduce_core::{Incarnation, JobId};
 #[derive(Debug, Default)]
 pub(super) struct Pool {
     attached: BTreeMap<Incarnation, Worker>,
+    /// Those of them that don't know that offers are welcome.
+    uninvited: BTreeSet<Incarnation>,
+    /// Of all attached workers.
+    n_slots: usize,
     registered: BTreeSet<Incarnation>,
 }
 
 #[derive(Debug, Default)]
 struct Worker {
-    /// Knows that offers are welcome.
-    invited: bool,
     n_slots: u32,
     last_job: Option<JobId>,
 }
 
 impl Pool {
     pub(super) fn attach(&mut self, worker: Incarnation, n_slots: u32) {
+        self.detach(&worker);
         // A worker without slots is never invited.
-        self.attached.insert(worker, Worker { invited: n_slots == 0, n_slots, last_job: None });
+        if n_slots > 0 {
+            self.uninvited.insert(worker.clone());
+        }
+        self.n_slots += n_slots as usize;
+        self.attached.insert(worker, Worker { n_slots, last_job: None });
     }
 
     /// Whether it was attached.
     pub(super) fn detach(&mut self, worker: &Incarnation) -> bool {
-        self.attached.remove(worker).is_some()
+        self.uninvited.remove(worker);
+        let Some(state) = self.attached.remove(worker) else { return false };
+        self.n_slots -= state.n_slots as usize;
+        true
     }
 
     /// Of all attached workers.
     pub(super) fn n_slots(&self) -> usize {
-        self.attached.values().map(|worker| worker.n_slots as usize).sum()
+        self.n_slots
     }
 
     pub(super) fn set_registered(&mut self, workers: Vec<Incarnation>) {
@@ -52,15 +62,17 @@ impl Pool {
         all.into_iter().collect()
     }
 
-    pub(super) fn uninvited(&self) -> Vec<Incarnation> {
-        let uninvited = self.attached.iter().filter(|(_, state)| !state.invited);
-        uninvited.map(|(worker, _)| worker.clone()).collect()
+    pub(super) fn uninvited(&self) -> &BTreeSet<Incarnation> {
+        &self.uninvited
     }
 
-    pub(super) fn set_invited(&mut self, worker: &Incarnation, invited: bool) {
-        if let Some(state) = self.attached.get_mut(worker) {
-            state.invited = invited;
-        }
+    pub(super) fn set_invited(&mut self, worker: &Incarnation) {
+        self.uninvited.remove(worker);
+    }
+
+    /// An attached worker was declined: it offers nothing before it is invited again.
+    pub(super) fn set_declined(&mut self, worker: &Incarnation) {
+        self.uninvited.insert(worker.clone());
     }
 
     pub(super) fn last_job(&self, worker: &Incarnation) -> Option<JobId> {
