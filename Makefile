@@ -5,7 +5,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: build demo test lint sim kill-points fuzz sanitize mutants storm hosts power-cuts waste scale bench bench-instructions clean
+.PHONY: build demo test lint sim kill-points fuzz sanitize mutants storm hosts power-cuts waste scale bench bench-stores bench-instructions clean
 
 # What is passed on to a benchmark.
 ARGS ?=
@@ -117,6 +117,10 @@ mutants: $(VENV)/.tools
 bench: build
 	cargo build --release --locked -p mapreduce -p mapreduce-python --examples
 	python benches/bench.py $(ARGS)
+
+# Small jobs and letters on a real ZooKeeper and HDFS; needs what their tests need.
+bench-stores: build
+	python benches/stores.py $(ARGS)
 
 # Instructions of the engine's hot loops, against a baseline; ARGS=--update makes a new one. The packages are those of
 # the build, so that nothing is built twice.

@@ -35,3 +35,17 @@ def test_a_job_survives_its_owner_and_every_worker(stores, new_cluster):
     assert cluster.local_monitoring.storage_tree("") != []
     cluster.clear()
     assert cluster.local_monitoring.storage_tree("") == []
+
+
+def test_a_list_becomes_fewer_tasks_than_on_a_local_disk(stores, new_cluster):
+    on_disk, on_hdfs = new_cluster(), new_cluster(**stores)
+    n_tasks = []
+    for cluster in (on_disk, on_hdfs):
+        future = cluster.mapreduce(DATA, map_numbers, sum)
+        assert sorted(future.result()) == reference(DATA, map_numbers, sum)
+        n_tasks.append(sum(task.id.startswith("map/") for task in job_of(cluster, future.job_id).tasks))
+    assert n_tasks == [40, 15]
+
+
+def map_numbers(numbers):
+    return [(number % 3, number) for number in numbers]

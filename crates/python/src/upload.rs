@@ -12,7 +12,7 @@ use futures::future::join_all;
 use mapreduce_core::{JobId, Split, content_bytes_max};
 use mapreduce_executor::{Resources, TaskError};
 use mapreduce_storage::{
-    FileRef, StorageError as StoreError, Store, put_file,
+    FileRef, StorageError as StoreError, Store, answers_at_once, put_file,
     splits::{self, FullObject, SplitSize, SplitWriter},
 };
 use object_store::path::Path;
@@ -167,6 +167,9 @@ pub fn upload_records(
         None => SplitSize::Unknown,
     };
     let mut writer = SplitWriter::new(place.number, size);
+    if !answers_at_once(storage_url) {
+        writer = writer.coarse();
+    }
     let mut encoded = Vec::new();
     let (mut checked, mut unlooked) = (Instant::now(), 0);
     let files = py.import("mapreduce.files")?;

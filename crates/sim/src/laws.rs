@@ -9,6 +9,7 @@ use mapreduce_core::{
     AttemptId, Audit, Content, Epoch, History, HistoryEvent, JobId, JobPhase, JobRecord, Persisted, Stage,
     TaskId, invariants,
 };
+use mapreduce_rpc::control::{MasterMessage, master_message::Message};
 use mapreduce_storage::{FileRef, Marker, paths};
 use object_store::path::Path;
 
@@ -73,7 +74,10 @@ pub(crate) fn written(process: &Process, path: &Path, before: Option<&Bytes>, no
             world.violate(format_args!("I3 or I7: {path} is written again with other bytes"));
         }
         Kind::History => match History::decode(now) {
-            Ok(history) => launches_what_is_open(process, job, &history),
+            Ok(history) => {
+                launches_what_is_open(process, job, &history);
+                note_late_launches(world, job, &history);
+            }
             Err(e) => world.violate(format_args!("{path} can't be read: {e}")),
         },
         _ => {}
@@ -106,6 +110,32 @@ fn launches_what_is_open(process: &Process, job: JobId, history: &History) {
                 ));
             }
         }
+    }
+}
+
+/// Launches that nobody may be assigned any more: whoever looks at the record, as every owner must when a launch is
+/// written down, finds that the job has a later owner.
+fn note_late_launches(world: &World, job: JobId, history: &History) {
+    if record(world, job).is_none_or(|record| record.epoch <= history.epoch) {
+        return;
+    }
+    for event in &history.events {
+        if let HistoryEvent::Launched { task, attempt, .. } = event {
+            world.state().too_late.insert((job, *task, *attempt));
+        }
+    }
+}
+
+/// A master tells a worker to run something.
+pub(crate) fn said(process: &Process, message: &MasterMessage) {
+    let Some(Message::Assign(assign)) = &message.message else { return };
+    let ids = (assign.job.parse(), assign.task.parse(), assign.attempt.parse());
+    let (Ok(job), Ok(task), Ok(attempt)) = ids else {
+        return process.world().violate(format_args!("an assignment that can't be read: {assign:?}"));
+    };
+    if process.world().state().too_late.contains(&(job, task, attempt)) {
+        let name = process.name();
+        process.world().violate(format_args!("{name} assigns {task} {attempt} of {job}, which it has lost"));
     }
 }
 

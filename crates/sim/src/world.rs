@@ -83,6 +83,8 @@ pub(crate) struct State {
     changes: BTreeMap<String, u64>,
     /// Every attempt that has begun.
     pub(crate) begun: BTreeSet<(JobId, TaskId, AttemptId)>,
+    /// Launches that were written down when their job had a later owner already.
+    pub(crate) too_late: BTreeSet<(JobId, TaskId, AttemptId)>,
     /// Since when a process has known of a task's marker.
     pub(crate) seen_markers: BTreeMap<(String, JobId, TaskId), u64>,
     pub(crate) violations: Vec<String>,
@@ -108,6 +110,7 @@ impl World {
             cancelled: BTreeSet::new(),
             changes: BTreeMap::new(),
             begun: BTreeSet::new(),
+            too_late: BTreeSet::new(),
             seen_markers: BTreeMap::new(),
             violations: Vec::new(),
             trace: DefaultHasher::new(),

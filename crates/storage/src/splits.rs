@@ -14,25 +14,35 @@ use mapreduce_core::{Content, JobId, Split};
 
 use crate::{StorageError, Store, block, object, paths};
 
-/// A split ends when its records take this much, before compression.
-const SPLIT_BYTES: usize = 512 << 10;
 /// An object ends with the split that makes it this long.
 const OBJECT_BYTES: usize = 8 << 20;
 /// Raw bytes of one block. Longer splits, and longer records, take several.
 const BLOCK_BYTES: usize = 1 << 20;
 /// No split is longer, before compression: places in it are 32 bits wide.
 const SPLIT_RAW_BYTES_MAX: usize = u32::MAX as usize;
-/// Splits that an input of known length is cut into, if it is small.
-const SPLITS: u64 = 48;
-/// Of an input of unknown length, a split holds this part of the records before it.
-const GROWTH: u64 = 16;
 
-/// How many records a split may have; it also ends at 512 KiB, except with `Exactly`.
+/// How small splits are.
+#[derive(Debug)]
+struct Grain {
+    /// A split ends when its records take this much, before compression.
+    bytes: usize,
+    /// Splits that an input of known length is cut into, if it is small.
+    splits: u64,
+    /// Of an input of unknown length, a split holds this part of the records before it.
+    growth: u64,
+}
+
+const FINE: Grain = Grain { bytes: 512 << 10, splits: 48, growth: 16 };
+/// For stores where a task waits longer for its objects than a small split takes. It still costs seconds at most.
+const COARSE: Grain = Grain { bytes: 2 << 20, splits: 16, growth: 4 };
+
+/// How many records a split may have; it also ends at 512 KiB, or 2 MiB if it is [coarse](SplitWriter::coarse), except
+/// with `Exactly`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SplitSize {
-    /// A 48th of the input, which has this many records.
+    /// A 48th of the input, which has this many records; coarse, a 16th.
     Known(u64),
-    /// A 16th of the records before it: the input is an iterator.
+    /// A 16th of the records before it, coarse, a quarter: the input is an iterator.
     Unknown,
     /// So many, by the user's wish.
     Exactly(NonZeroU64),
@@ -40,11 +50,11 @@ pub enum SplitSize {
 
 impl SplitSize {
     /// Whether a split that follows `before` records ends when it has `records` in `bytes`.
-    fn is_full(self, before: u64, records: u64, bytes: usize) -> bool {
+    fn is_full(self, grain: &Grain, before: u64, records: u64, bytes: usize) -> bool {
         match self {
             SplitSize::Exactly(most) => records >= most.get(),
-            SplitSize::Known(n) => bytes >= SPLIT_BYTES || records >= n.div_ceil(SPLITS).max(1),
-            SplitSize::Unknown => bytes >= SPLIT_BYTES || records >= (before / GROWTH).max(1),
+            SplitSize::Known(n) => bytes >= grain.bytes || records >= n.div_ceil(grain.splits).max(1),
+            SplitSize::Unknown => bytes >= grain.bytes || records >= (before / grain.growth).max(1),
         }
     }
 }
@@ -63,6 +73,7 @@ pub struct FullObject {
 pub struct SplitWriter {
     input: u32,
     size: SplitSize,
+    grain: &'static Grain,
     /// The records of the split that is being filled.
     raw: Vec<u8>,
     records: u64,
@@ -79,6 +90,7 @@ impl SplitWriter {
         SplitWriter {
             input,
             size,
+            grain: &FINE,
             raw: Vec::new(),
             records: 0,
             before: 0,
@@ -88,11 +100,16 @@ impl SplitWriter {
         }
     }
 
+    /// The same with fewer, larger splits: for stores that don't [answer at once](crate::answers_at_once).
+    pub fn coarse(self) -> Self {
+        SplitWriter { grain: &COARSE, ..self }
+    }
+
     /// Takes the next record. When an object is full, it is yours to upload.
     pub fn push(&mut self, record: &[u8]) -> Option<FullObject> {
         push_record(record, &mut self.raw);
         self.records += 1;
-        if !self.size.is_full(self.before, self.records, self.raw.len()) {
+        if !self.size.is_full(self.grain, self.before, self.records, self.raw.len()) {
             return None;
         }
         self.end_split();
@@ -273,6 +290,21 @@ mod tests {
     }
 
     #[test]
+    fn coarse_splits_are_fewer() {
+        let coarse = |size, records, record: &[u8]| {
+            let mut writer = SplitWriter::new(0, size).coarse();
+            (0..records).for_each(|_| drop(writer.push(record)));
+            sizes(&writer.finish().1)
+        };
+        assert_eq!(coarse(SplitSize::Known(5), 5, b"r"), [1; 5]);
+        assert_eq!(coarse(SplitSize::Known(500_000), 500_000, &[b'x'; 22]).len(), 16);
+        assert_eq!(coarse(SplitSize::Unknown, 14, b"r"), [1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2]);
+        let large = [b'x'; 100 << 10];
+        assert!(coarse(SplitSize::Known(100), 100, &large).iter().all(|&n| n <= 7));
+        assert_eq!(coarse(SplitSize::Known(1000), 1000, &large)[0], 21);
+    }
+
+    #[test]
     fn no_records_are_no_splits_and_no_objects() {
         assert_eq!(pack(SplitSize::Unknown, []), (vec![], vec![]));
     }
@@ -318,7 +350,7 @@ mod tests {
                 end + split.length
             });
             assert_eq!(end, object.bytes.len() as u64);
-            assert!(object.bytes.len() < OBJECT_BYTES + 2 * SPLIT_BYTES);
+            assert!(object.bytes.len() < OBJECT_BYTES + 2 * FINE.bytes);
         }
     }
 

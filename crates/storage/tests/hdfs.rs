@@ -101,6 +101,23 @@ async fn files_of_several_parts_are_written_and_read() {
     assert_eq!(read_bytes(&store, &Path::from("aborted")).await.unwrap(), None);
 }
 
+/// A writer that asks before a DataNode has told of the file's end waits for half a second. It is half of them or more if
+/// they don't give DataNodes the time; and if they do, it depends on the machine, so some are put up with.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_namenode_has_heard_of_the_end_of_most_files_when_it_is_asked_to_close_them() {
+    let store = open(&CALM.url("/ends")).unwrap();
+    let files = 40;
+    for n in 0..files {
+        store.put(&Path::from(format!("object{n}")), content(500, n).into()).await.unwrap();
+    }
+    let log = CALM.logged(Server::NameNode);
+    let of_ends = || log.lines().filter(|line| line.contains("/ends/object"));
+    let closed = of_ends().filter(|line| line.contains("is closed by")).count();
+    let asked_too_early = of_ends().filter(|line| line.contains("UCState=COMMITTED")).count();
+    assert_eq!(closed, files as usize);
+    assert!(asked_too_early < closed / 4, "{asked_too_early}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_dead_writers_leave_is_not_seen_and_goes_with_the_job() {
     let url = CALM.url("/leftovers");

@@ -8,8 +8,9 @@
 //! - Files of writers that died are not listed, and go when the job does: [`place`], [`delete`].
 //! - Silence ends: [`connection`] and [`io`] wait for everything for a time. Only speed depends on how long that is.
 //!
-//! Closing a file takes a few tenths of a second, however small it is: the NameNode says that it is closed when it has heard
-//! of it from a DataNode, and has to be asked again. Many can be closed at one time.
+//! A small object takes tens of milliseconds: the NameNode says that a file is closed when it has heard of it from a DataNode.
+//! If it is asked before, the client asks again half a second later, so it is given a little time. Many can be closed at
+//! one time.
 
 mod connection;
 mod delete;

@@ -132,6 +132,11 @@ impl Servers {
         output
     }
 
+    /// What a server has logged.
+    pub fn logged(&self, server: Server) -> String {
+        fs::read_to_string(self.log(server)).unwrap_or_default()
+    }
+
     fn run(&self, class: &str, arguments: &[&str]) -> Output {
         let run = self.java(class).args(arguments).output();
         run.unwrap_or_else(|e| panic!("java can't be run: {e}; {INSTALL}"))
@@ -158,14 +163,13 @@ impl Servers {
     fn await_datanodes(&self, n: usize) {
         let began = Instant::now();
         loop {
-            let log = fs::read_to_string(self.log(Server::NameNode)).unwrap_or_default();
+            let log = self.logged(Server::NameNode);
             if log.matches("Adding a new node").count() >= n {
                 return;
             }
             for (server, child) in self.running.lock().unwrap().iter_mut() {
-                let said = || fs::read_to_string(self.log(*server)).unwrap_or_default();
                 let ended = child.try_wait().unwrap();
-                assert!(ended.is_none(), "{server:?} ended; {INSTALL}. It said:\n{}", said());
+                assert!(ended.is_none(), "{server:?} ended; {INSTALL}. It said:\n{}", self.logged(*server));
             }
             assert!(began.elapsed() < START_PATIENCE, "HDFS does not serve. The NameNode said:\n{log}");
             sleep(Duration::from_millis(50));
