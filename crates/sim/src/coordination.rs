@@ -1,6 +1,6 @@
 //! The coordination store as one process of the simulation reaches it: the one in memory, behind a network.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,6 +16,8 @@ use crate::{
 };
 
 const URL: &str = "simulated coordination";
+/// How often is looked whether somebody is still cut off.
+const LOOK: Duration = Duration::from_millis(50);
 
 pub(crate) struct SimCoordinator {
     process: Process,
@@ -36,6 +38,10 @@ impl SimCoordinator {
             let has_ended = ends.wait_for(|lost| *lost).await.is_ok();
             if has_ended {
                 sleep(listener.world().draw_ms(0, 300)).await;
+                // Who does not reach the store does not hear of it, and goes on with what it can.
+                while listener.is_cut_off_from(Service::Coordination) {
+                    sleep(LOOK).await;
+                }
                 listener.gate().await;
                 hears.send_replace(true);
             }

@@ -1,5 +1,6 @@
 //! Kill points: every call to coordination, storage and network has a number, and a process can be killed at each, before
-//! it takes effect, after that but before the reply, or just after the reply. Or nobody is, and the call alone fails.
+//! it takes effect, after that but before the reply, or just after the reply. Or nobody is, and the call alone fails; or it
+//! takes long, while its caller is cut off from coordination and taken for dead.
 
 use std::{fmt, str::FromStr};
 
@@ -23,6 +24,8 @@ pub enum Victim {
     Worker,
     /// Nobody: only the call fails.
     Nobody,
+    /// Nobody: but the call is on its way until its caller, cut off from coordination as all workers are, was taken for dead.
+    CutOff,
 }
 
 /// One death, or one call that fails.
@@ -42,8 +45,12 @@ pub struct Faults(pub Vec<Fault>);
 
 const STAGES: [(&str, Stage); 3] =
     [("before", Stage::Before), ("before-reply", Stage::BeforeReply), ("after-reply", Stage::AfterReply)];
-const VICTIMS: [(&str, Victim); 3] =
-    [("caller", Victim::Caller), ("worker", Victim::Worker), ("nobody", Victim::Nobody)];
+const VICTIMS: [(&str, Victim); 4] = [
+    ("caller", Victim::Caller),
+    ("worker", Victim::Worker),
+    ("nobody", Victim::Nobody),
+    ("cut-off", Victim::CutOff),
+];
 
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -97,6 +104,12 @@ pub fn failures(n_points: u64) -> Vec<Vec<Fault>> {
         [Stage::Before, Stage::BeforeReply].map(fault)
     };
     (0..n_points).flat_map(fails).collect()
+}
+
+/// Each call of a master or worker that is cut off while it is on its way, in a run with these points.
+pub fn cut_offs(points: &[bool]) -> Vec<Vec<Fault>> {
+    let of_members = (0..).zip(points).filter(|(_, is_executors)| !**is_executors);
+    of_members.map(|(point, _)| vec![Fault { point, stage: Stage::Before, victim: Victim::CutOff }]).collect()
 }
 
 /// What goes wrong in one run, and how many points it has had.

@@ -9,7 +9,6 @@ use mapreduce_core::{
     AttemptId, Audit, Content, Epoch, History, HistoryEvent, JobId, JobPhase, JobRecord, Persisted, Stage,
     TaskId, invariants,
 };
-use mapreduce_rpc::control::{MasterMessage, master_message::Message};
 use mapreduce_storage::{FileRef, Marker, paths};
 use object_store::path::Path;
 
@@ -76,7 +75,7 @@ pub(crate) fn written(process: &Process, path: &Path, before: Option<&Bytes>, no
         Kind::History => match History::decode(now) {
             Ok(history) => {
                 launches_what_is_open(process, job, &history);
-                note_late_launches(world, job, &history);
+                launches_what_is_its_own(process, job, &history);
             }
             Err(e) => world.violate(format_args!("{path} can't be read: {e}")),
         },
@@ -113,29 +112,21 @@ fn launches_what_is_open(process: &Process, job: JobId, history: &History) {
     }
 }
 
-/// Launches that nobody may be assigned any more: whoever looks at the record, as every owner must when a launch is
-/// written down, finds that the job has a later owner.
-fn note_late_launches(world: &World, job: JobId, history: &History) {
-    if record(world, job).is_none_or(|record| record.epoch <= history.epoch) {
-        return;
-    }
+/// A launch is written down only by who looked, after it was decided on, whether the job is still its own: or the history
+/// would tell of launches that never were, since workers refuse them.
+fn launches_what_is_its_own(process: &Process, job: JobId, history: &History) {
+    let world = process.world();
+    let next_owner = (job, history.epoch.next());
+    let Some(lost_ms) = world.state().owned_since.get(&next_owner).copied() else { return };
     for event in &history.events {
-        if let HistoryEvent::Launched { task, attempt, .. } = event {
-            world.state().too_late.insert((job, *task, *attempt));
+        if let HistoryEvent::Launched { task, attempt, at_ms, .. } = event {
+            let decided_ms = SimClock::world_ms(*at_ms, process.clock_ahead_ms());
+            if decided_ms > lost_ms {
+                world.violate(format_args!(
+                    "{task} {attempt} of {job} is launched by an owner that has lost the job before"
+                ));
+            }
         }
-    }
-}
-
-/// A master tells a worker to run something.
-pub(crate) fn said(process: &Process, message: &MasterMessage) {
-    let Some(Message::Assign(assign)) = &message.message else { return };
-    let ids = (assign.job.parse(), assign.task.parse(), assign.attempt.parse());
-    let (Ok(job), Ok(task), Ok(attempt)) = ids else {
-        return process.world().violate(format_args!("an assignment that can't be read: {assign:?}"));
-    };
-    if process.world().state().too_late.contains(&(job, task, attempt)) {
-        let name = process.name();
-        process.world().violate(format_args!("{name} assigns {task} {attempt} of {job}, which it has lost"));
     }
 }
 
@@ -202,7 +193,11 @@ pub(crate) fn set(process: &Process, path: &str, before: &Bytes, now: &Bytes) {
     }
     match (JobRecord::decode(before), JobRecord::decode(now)) {
         (Ok(before), Ok(now)) => {
-            process.world().uphold(invariants::job_record_step(&before, &now));
+            let world = process.world();
+            world.uphold(invariants::job_record_step(&before, &now));
+            if now.epoch != before.epoch {
+                world.state().owned_since.insert((now.job, now.epoch), world.now_ms());
+            }
             shows_what_is_written(process.world(), &now);
         }
         _ => process.world().violate(format_args!("{path} can't be read")),

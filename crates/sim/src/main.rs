@@ -32,7 +32,7 @@ enum What {
         /// Which.
         seed: u64,
     },
-    /// Kill a process at every call, and let every call fail; or kill at every pair of calls.
+    /// Kill a process at every call, let every call fail, and cut off every caller; or kill at every pair of calls.
     KillPoints {
         /// Every pair.
         #[arg(long)]
@@ -80,6 +80,7 @@ fn kill_points(kind: Calm, pairs: bool) -> ExitCode {
     let mut faults = many::deaths(kind);
     if !pairs {
         faults.extend(many::failures(kind));
+        faults.extend(many::cut_offs(kind));
     }
     println!("{kind:?}: {} single faults", faults.len());
     report(many::run(faults.len() as u64, |n| match pairs {

@@ -78,6 +78,11 @@ pub fn failures(kind: Calm) -> Vec<Vec<Fault>> {
     fault::failures(run::calm(kind, Vec::new(), false).points.len() as u64)
 }
 
+/// Every single call of it, during which its caller is cut off.
+pub fn cut_offs(kind: Calm) -> Vec<Vec<Fault>> {
+    fault::cut_offs(&run::calm(kind, Vec::new(), false).points)
+}
+
 /// The calm world with these faults.
 pub fn with(kind: Calm, faults: &[Fault]) -> Outcome {
     let mut outcome = Outcome::default();

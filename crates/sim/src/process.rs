@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use mapreduce_core::{Clock, Incarnation};
+use mapreduce_core::{Clock, Incarnation, Role};
 use tokio::{
     sync::{Notify, oneshot},
     time::sleep,
@@ -22,7 +22,7 @@ use tokio::{
 
 use crate::{
     fault::{Fault, Stage, Victim},
-    world::{Rates, Service, SimClock, World},
+    world::{LEASE, Rates, Service, SimClock, World},
 };
 
 /// Whether a process runs.
@@ -169,6 +169,12 @@ impl Process {
         *self.life() == Life::Dead
     }
 
+    /// Whether its calls to the service are refused, as all are.
+    pub(crate) fn is_cut_off_from(&self, service: Service) -> bool {
+        let state = self.0.world.state();
+        state.outages.contains(&service) || state.cuts.contains(&(self.host().to_owned(), service))
+    }
+
     /// Returns when it is dead.
     pub(crate) async fn death(&self) {
         self.until(Life::Dead).await;
@@ -189,13 +195,18 @@ impl Process {
         self.gate().await;
         let world = self.0.world.clone();
         let fault = world.state().faults.next(self.0.parent.is_some());
-        let dies = |at: Stage| fault.filter(|fault| fault.stage == at && fault.victim != Victim::Nobody);
+        let kills = |fault: &Fault| matches!(fault.victim, Victim::Caller | Victim::Worker);
+        let dies = |at: Stage| fault.filter(|fault| fault.stage == at && kills(fault));
         if let Some(Fault { victim, .. }) = dies(Stage::Before) {
             return self.die(victim).await;
         }
         let mut way = Way::draw(self, service);
         if let Some(Fault { stage, victim: Victim::Nobody, .. }) = fault {
             way.fate = if stage == Stage::Before { Fate::Refused } else { Fate::LostBack };
+        }
+        if let Some(Fault { victim: Victim::CutOff, .. }) = fault {
+            way.there += 2 * LEASE;
+            self.cut_off();
         }
         let (reply, replied) = oneshot::channel();
         let name = self.name().to_owned();
@@ -236,6 +247,24 @@ impl Process {
         answer
     }
 
+    /// It does not reach coordination until long after it was taken for dead, and neither does any worker: so a master goes
+    /// on with workers that have not heard of its end.
+    fn cut_off(&self) {
+        let world = self.0.world.clone();
+        let is_worker = |process: &&Process| process.incarnation().is_some_and(|i| i.role() == Role::Worker);
+        let living: Vec<_> = world.state().living.values().cloned().collect();
+        let cut: Vec<_> = living.iter().filter(is_worker).chain([self]).cloned().collect();
+        let hosts: Vec<_> =
+            cut.iter().map(|process| (process.host().to_owned(), Service::Coordination)).collect();
+        world.state().cuts.extend(hosts.iter().cloned());
+        tokio::spawn(async move {
+            sleep(LEASE).await;
+            cut.iter().filter_map(Process::incarnation).for_each(|one| world.end_session(&one));
+            sleep(2 * LEASE).await;
+            world.state().cuts.retain(|cut| !hosts.contains(cut));
+        });
+    }
+
     async fn die<T>(&self, victim: Victim) -> T {
         self.kill_victim(victim);
         pending().await
@@ -243,7 +272,7 @@ impl Process {
 
     fn kill_victim(&self, victim: Victim) {
         match (&self.0.parent, victim) {
-            (_, Victim::Nobody) => {}
+            (_, Victim::Nobody | Victim::CutOff) => {}
             (Some(worker), Victim::Worker) => worker.kill(),
             _ => self.kill(),
         }
@@ -272,16 +301,13 @@ struct Way {
 impl Way {
     fn draw(process: &Process, service: Service) -> Way {
         let world = process.world();
+        let is_cut = process.is_cut_off_from(service);
         if world.is_calm() {
             let ms = Duration::from_millis(1);
-            return Way { fate: Fate::Answered, there: ms, back: ms, patience: ms, is_deadly: false };
+            let fate = if is_cut { Fate::Refused } else { Fate::Answered };
+            return Way { fate, there: ms, back: ms, patience: ms, is_deadly: false };
         }
-        let (rates, is_cut) = {
-            let state = world.state();
-            let host = (process.host().to_owned(), service);
-            let is_cut = state.outages.contains(&service) || state.cuts.contains(&host);
-            (state.rates.get(&service).copied().unwrap_or_default(), is_cut)
-        };
+        let rates = world.state().rates.get(&service).copied().unwrap_or_default();
         let Rates { refused, unknown, slow, deadly, .. } = rates;
         let fate = if is_cut || world.chance(refused) {
             Fate::Refused

@@ -12,7 +12,7 @@ use std::{
 
 use fastrand::Rng;
 use mapreduce_coordination::{memory::MemoryStore, records};
-use mapreduce_core::{AttemptId, Clock, Incarnation, JobId, TaskId, invariants::Violation};
+use mapreduce_core::{AttemptId, Clock, Epoch, Incarnation, JobId, TaskId, invariants::Violation};
 use mapreduce_master::incarnation::Handle;
 use tokio::{sync::Notify, time::Instant};
 
@@ -83,8 +83,8 @@ pub(crate) struct State {
     changes: BTreeMap<String, u64>,
     /// Every attempt that has begun.
     pub(crate) begun: BTreeSet<(JobId, TaskId, AttemptId)>,
-    /// Launches that were written down when their job had a later owner already.
-    pub(crate) too_late: BTreeSet<(JobId, TaskId, AttemptId)>,
+    /// When a job came to each of its owners but the first.
+    pub(crate) owned_since: BTreeMap<(JobId, Epoch), u64>,
     /// Since when a process has known of a task's marker.
     pub(crate) seen_markers: BTreeMap<(String, JobId, TaskId), u64>,
     pub(crate) violations: Vec<String>,
@@ -110,7 +110,7 @@ impl World {
             cancelled: BTreeSet::new(),
             changes: BTreeMap::new(),
             begun: BTreeSet::new(),
-            too_late: BTreeSet::new(),
+            owned_since: BTreeMap::new(),
             seen_markers: BTreeMap::new(),
             violations: Vec::new(),
             trace: DefaultHasher::new(),

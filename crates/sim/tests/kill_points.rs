@@ -1,6 +1,6 @@
 //! 4 map and 2 reduce tasks, and a process killed at each call to coordination, storage and network: before it takes effect,
-//! before its reply, after its reply; or each call refused, or its reply lost. `make kill-points` kills at every pair of
-//! calls.
+//! before its reply, after its reply; or each call refused, or its reply lost, or its caller cut off. `make kill-points`
+//! kills at every pair of calls.
 
 use mapreduce_sim::{
     many::{self, Summary},
@@ -37,7 +37,7 @@ fn whatever_fails_at_whichever_call_a_job_that_fails_uses_up_no_more_than_its_bu
 }
 
 fn at_every_call(kind: Calm) -> Summary {
-    let faults = [many::deaths(kind), many::failures(kind)].concat();
+    let faults = [many::deaths(kind), many::failures(kind), many::cut_offs(kind)].concat();
     let summary = many::run(faults.len() as u64, |n| many::with(kind, &faults[n as usize]));
     eprintln!("{kind:?}: {summary}");
     assert!(summary.failed.is_empty(), "{}", summary.failed.join("\n\n"));

@@ -64,11 +64,14 @@ pub async fn create<T: Persisted>(store: &Store, path: &Path, record: &T) -> Res
         let put = store.put_opts(path, bytes.clone().into(), PutMode::Create.into()).await;
         let Err(error) = put else { return Ok(Created::New) };
         let error = StorageError::of(path, error);
+        let is_certain = matches!(error, StorageError::AlreadyExists { .. } | StorageError::Full { .. });
         match read_bytes(store, path).await? {
-            Some(found) if found == bytes => return Ok(Created::Same),
-            Some(found) => return Ok(Created::Other(found)),
-            None if tries == CREATE_TRIES => return Err(doubt.unwrap_or(error)),
-            None => tries += 1,
+            Some(found) if found != bytes => return Ok(Created::Other(found)),
+            Some(_) if is_certain && doubt.is_none() => return Ok(Created::Same),
+            // Ours is there, and nobody has said that it is durable: a power cut might take it back.
+            Some(_) if store.put(path, bytes.clone().into()).await.is_ok() => return Ok(Created::Same),
+            _ if tries == CREATE_TRIES => return Err(doubt.unwrap_or(error)),
+            _ => tries += 1,
         }
         // What one try leaves open is not settled by another that found no room.
         if !matches!(error, StorageError::Full { .. }) {
