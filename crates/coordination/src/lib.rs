@@ -1,6 +1,7 @@
 //! Coordination: small linearizable state behind one seam, [`Coordinator`], and the typed records in it.
 //!
 //! ```text
+//! /cluster                 durable     records::ClusterRecord
 //! /masters/<incarnation>   ephemeral   records::Member
 //! /workers/<incarnation>   ephemeral   records::Member
 //! /jobs/<id>               durable     core::JobRecord

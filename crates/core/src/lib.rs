@@ -20,7 +20,7 @@ pub use envelope::{DecodeError, Persisted};
 pub use failure::{Failure, FailureKind};
 pub use files::{Compression, FileFormat, FileRange, InputFile, InvalidText};
 pub use history::{AttemptEnd, Audit, History, HistoryEvent};
-pub use ids::{AttemptId, Epoch, Incarnation, JobId, Role, Stage, TaskId};
+pub use ids::{AttemptId, ClusterId, Epoch, Incarnation, JobId, Role, Stage, TaskId};
 pub use job::{JobPhase, JobRecord, JobResult, Progress};
 pub use plan::{MAP_TASKS_MAX, Plan, REDUCE_TASKS_MAX, Split};
 pub use spec::{CodeRef, Commands, InputDescription, JobSpec, OutputDescription, Partitioning, Settings};

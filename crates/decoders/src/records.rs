@@ -1,14 +1,16 @@
-//! Entries of coordination: job records, members, the counter of job ids, users.
+//! Entries of coordination: job records, members, the counter of job ids, users, the cluster's own.
 
 use std::sync::{Arc, OnceLock};
 
 use mapreduce_coordination::{
     Coordinator, Lifetime,
     memory::MemoryStore,
-    records::{Member, RecordError, job, job_ids, jobs, members, next_job_id, update_job},
+    records::{
+        ClusterRecord, Member, RecordError, cluster, job, job_ids, jobs, members, next_job_id, update_job,
+    },
     users::{UserError, UserRegistry},
 };
-use mapreduce_core::{Epoch, Incarnation, JobId, JobPhase, JobRecord, Persisted, Role};
+use mapreduce_core::{ClusterId, Epoch, Incarnation, JobId, JobPhase, JobRecord, Persisted, Role};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -32,6 +34,7 @@ pub fn run(data: &[u8]) {
                 next_job_id(&*store("/counters/job", entry(named_frame("counter", 1, bytes))).await).await,
             ),
             3 => read_user(entry(named_frame("user", 1, bytes))).await,
+            5 => read_cluster(entry(framed::<ClusterRecord>(bytes))).await,
             _ => {
                 let name = String::from_utf8_lossy(bytes);
                 let _ = job_ids(&*store(&format!("/jobs/{name}"), Vec::new()).await).await.map_err(shown);
@@ -84,6 +87,12 @@ async fn read_user(entry: Vec<u8>) {
     let _ = registry.authenticate("admin", "admin").await.map_err(shown);
 }
 
+async fn read_cluster(entry: Vec<u8>) {
+    let store = store("/cluster", entry).await;
+    let Ok(Some((record, _))) = cluster(&*store).await.map_err(shown) else { return };
+    assert_eq!(ClusterRecord::decode(&record.encode()), Ok(record));
+}
+
 /// One of each, and one hash of a password that is quickly checked.
 pub fn seeds() -> Vec<Vec<u8>> {
     let master = Incarnation::new(Role::Master, 0xabc);
@@ -106,6 +115,11 @@ pub fn seeds() -> Vec<Vec<u8>> {
         n_slots: 2,
         started_at_ms: 19,
     };
+    let cluster = ClusterRecord {
+        id: ClusterId::new(1),
+        storage: "hdfs://namenode:8020/here".to_owned(),
+        ca: Some("a certificate".to_owned()),
+    };
     let user =
         br#"{"role":"admin","password_hash":"$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo"}"#;
     vec![
@@ -116,5 +130,6 @@ pub fn seeds() -> Vec<Vec<u8>> {
         seed(2, br#"{"last":41}"#),
         seed(3, user),
         seed(4, b"job_12"),
+        seed(5, body(&cluster.encode())),
     ]
 }

@@ -8,6 +8,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::ClientError;
+
 /// The three stores that every part of a cluster is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterUrls {
@@ -72,6 +74,14 @@ impl ClusterUrls {
     /// The directory of the storage, if it is one of this machine.
     pub(crate) fn storage_directory(&self) -> Option<PathBuf> {
         Url::parse(&self.storage).ok().filter(|url| url.scheme() == "file")?.to_file_path().ok()
+    }
+
+    /// The stores of the cluster whose coordination is at this URL, where its users are, too, as far as is known. An error
+    /// if there is none; nothing is made.
+    pub async fn find(coordination: &str) -> Result<ClusterUrls, ClientError> {
+        let record = mapreduce_identity::find(coordination).await?;
+        let (coordination, storage) = (coordination.to_owned(), record.storage);
+        Ok(ClusterUrls { users: coordination.clone(), coordination, storage })
     }
 
     /// The stores of a local cluster in `directory`, an absolute path. What a temporary one writes is not synced.

@@ -24,6 +24,7 @@ mod writer;
 use std::{future::Future, io, net::SocketAddr, pin::pin, time::Duration};
 
 use mapreduce_coordination::{CoordinationError, records::RecordError, users::UserError};
+use mapreduce_identity::IdentityError;
 use mapreduce_storage::StorageError;
 use tokio::time::sleep;
 
@@ -61,6 +62,9 @@ pub enum MasterError {
     /// The storage can't be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The two are not of one cluster, or that can't be told.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// Anybody could log in from anywhere.
     #[error(
         "refusing to listen on {address}: the default admin still has the default password; \
@@ -91,22 +95,24 @@ pub enum MasterError {
 impl MasterError {
     /// Whether the session was lost before the incarnation had begun.
     fn is_session_lost(&self) -> bool {
-        matches!(
-            self,
+        match self {
             MasterError::Coordination(CoordinationError::SessionLost)
-                | MasterError::Record(RecordError::Coordination(CoordinationError::SessionLost))
-        )
+            | MasterError::Record(RecordError::Coordination(CoordinationError::SessionLost)) => true,
+            MasterError::Identity(error) => error.is_session_lost(),
+            _ => false,
+        }
     }
 
     /// Whether a store could not be used, which may be otherwise later.
     fn may_pass(&self) -> bool {
-        matches!(
-            self,
+        match self {
             MasterError::Coordination(_)
-                | MasterError::Record(RecordError::Coordination(_))
-                | MasterError::Users(UserError::Store(RecordError::Coordination(_)))
-                | MasterError::Storage(_)
-        )
+            | MasterError::Record(RecordError::Coordination(_))
+            | MasterError::Users(UserError::Store(RecordError::Coordination(_)))
+            | MasterError::Storage(_) => true,
+            MasterError::Identity(error) => error.may_pass(),
+            _ => false,
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use mapreduce_coordination::{
     users::UserRegistry,
 };
 use mapreduce_core::{Clock, Incarnation, Role, SystemClock};
+use mapreduce_identity::{Stores, identify};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
 use crate::{
@@ -60,11 +61,14 @@ async fn begin(options: &MasterOptions) -> Result<Begun, MasterError> {
 
     let session = SessionOptions { incarnation: me.clone(), lease: options.lease, watch_others: true };
     let coordinator = mapreduce_coordination::open(&options.coordination, Some(session)).await?;
+    let store = mapreduce_storage::open(&options.storage)?;
+    let (coordination, storage) = (&options.coordination, &options.storage);
+    identify(Stores { coordinator: &*coordinator, coordination, store: &store, storage }).await?;
     let clock = Arc::new(SystemClock::default());
     let master = Master::new(Means {
         me: me.clone(),
         coordinator: coordinator.clone(),
-        store: mapreduce_storage::open(&options.storage)?,
+        store,
         clock: clock.clone(),
         lease: options.lease,
     });

@@ -20,6 +20,7 @@ mod slot;
 use std::{future::Future, io, path::PathBuf, pin::pin, time::Duration};
 
 use mapreduce_coordination::{CoordinationError, records::RecordError};
+use mapreduce_identity::IdentityError;
 use mapreduce_storage::StorageError;
 use tokio::time::sleep;
 
@@ -72,6 +73,9 @@ pub enum WorkerError {
     /// The storage can't be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The two are not of one cluster, or that can't be told.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The warmed process does not start.
     #[error("the executor does not start: {0}; is mapreduce installed for that Python?")]
     Executor(String),
@@ -88,21 +92,23 @@ pub enum WorkerError {
 impl WorkerError {
     /// Whether the session was lost before the incarnation had begun.
     fn is_session_lost(&self) -> bool {
-        matches!(
-            self,
+        match self {
             WorkerError::Coordination(CoordinationError::SessionLost)
-                | WorkerError::Record(RecordError::Coordination(CoordinationError::SessionLost))
-        )
+            | WorkerError::Record(RecordError::Coordination(CoordinationError::SessionLost)) => true,
+            WorkerError::Identity(error) => error.is_session_lost(),
+            _ => false,
+        }
     }
 
     /// Whether a store could not be used, which may be otherwise later.
     fn may_pass(&self) -> bool {
-        matches!(
-            self,
+        match self {
             WorkerError::Coordination(_)
-                | WorkerError::Record(RecordError::Coordination(_))
-                | WorkerError::Storage(_)
-        )
+            | WorkerError::Record(RecordError::Coordination(_))
+            | WorkerError::Storage(_) => true,
+            WorkerError::Identity(error) => error.may_pass(),
+            _ => false,
+        }
     }
 }
 

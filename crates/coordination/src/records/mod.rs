@@ -2,6 +2,7 @@
 //! can't tell is settled here, by reading, wherever the record itself says whose it is.
 
 mod certain;
+mod cluster;
 mod counter;
 mod jobs;
 mod members;
@@ -9,6 +10,7 @@ mod members;
 use mapreduce_core::{DecodeError, Persisted, invariants::Violation};
 
 pub(crate) use certain::Write;
+pub use cluster::{ClusterRecord, cluster, create_cluster, delete_cluster, update_cluster};
 pub use counter::next_job_id;
 pub use jobs::{create_job, delete_job, job, job_ids, jobs, update_job};
 pub use members::{Member, directory, incarnations, is_alive, members, register};

@@ -11,7 +11,7 @@ use super::{Result, asked_to_end, stores::Stores};
 pub(crate) struct Args {
     #[command(flatten)]
     stores: Stores,
-    /// Who may log in; default: the users of this person.
+    /// Who may log in [default: for a local cluster's directory, the users of this person; else where coordination is].
     #[arg(long, value_name = "URL")]
     users: Option<String>,
     /// Where to listen; port 0 lets the system choose one.

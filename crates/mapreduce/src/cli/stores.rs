@@ -30,20 +30,28 @@ impl Stores {
         self.directory.as_deref()
     }
 
-    /// The stores, with users at `users` or the person's own, and the cluster's key.
+    /// The stores, with users at `users`, and the cluster's key. Unless they are elsewhere, a local cluster's users are the
+    /// person's own, and any other cluster's are where its coordination is.
     pub fn resolve(self, users: Option<String>) -> Result<(ClusterUrls, String)> {
-        let users = users.map_or_else(home::users_url, Ok)?;
         let local = self.directory.map(std::path::absolute).transpose()?;
-        let local_urls = local.as_deref().map(|d| ClusterUrls::local(d, users.clone())).transpose()?;
+        let local_urls = match &local {
+            Some(directory) => Some(ClusterUrls::local(directory, home::users_url()?)?),
+            None => None,
+        };
         // Clap has seen to it that what is absent here follows from the directory.
         let absent = || "give --directory, or --coordination, --storage and --cluster-key-file";
         let key_file = self.cluster_key_file.or(local.as_deref().map(keeper::key_file)).ok_or_else(absent)?;
+        let coordination = self
+            .coordination
+            .or(local_urls.as_ref().map(|urls| urls.coordination.clone()))
+            .ok_or_else(absent)?;
         let urls = ClusterUrls {
-            coordination: (self.coordination)
-                .or(local_urls.as_ref().map(|urls| urls.coordination.clone()))
+            storage: self
+                .storage
+                .or(local_urls.as_ref().map(|urls| urls.storage.clone()))
                 .ok_or_else(absent)?,
-            storage: self.storage.or(local_urls.map(|urls| urls.storage)).ok_or_else(absent)?,
-            users,
+            users: users.or(local_urls.map(|urls| urls.users)).unwrap_or_else(|| coordination.clone()),
+            coordination,
         };
         Ok((urls, read_key(&key_file)?))
     }

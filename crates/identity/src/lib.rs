@@ -1,0 +1,222 @@
+//! Which cluster a process belongs to: its coordination and its storage must be the same cluster's.
+//!
+//! ```text
+//! coordination   /cluster   id, the storage's URL        records::ClusterRecord
+//! storage        cluster    id, the coordination's URL   storage::Claim
+//! ```
+//!
+//! Both are made once, by whoever comes first, in this order; so a claim without its record tells of another cluster or
+//! of coordination that was lost, and never of a race.
+
+use std::path::Path;
+
+use mapreduce_coordination::{
+    CoordinationError, Coordinator, Version,
+    records::{self, ClusterRecord, RecordError},
+};
+use mapreduce_core::ClusterId;
+use mapreduce_storage::{self as storage, Claim, StorageError, Store};
+use url::Url;
+
+/// Why a process can't belong to a cluster.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// Another cluster has that storage.
+    #[error(
+        "storage {storage} is used by {cluster}, whose coordination is {theirs}, and not {ours}: give another path for \
+         the storage, or that coordination"
+    )]
+    StorageTaken {
+        /// The storage that was given.
+        storage: String,
+        /// Whose it is.
+        cluster: ClusterId,
+        /// That cluster's coordination.
+        theirs: String,
+        /// The coordination that was given.
+        ours: String,
+    },
+    /// The cluster has another storage.
+    #[error(
+        "coordination {coordination} belongs to {cluster}, whose storage is {theirs}, and not {ours}: give that storage, \
+         or another path for coordination"
+    )]
+    OtherStorage {
+        /// The coordination that was given.
+        coordination: String,
+        /// Whose it is.
+        cluster: ClusterId,
+        /// That cluster's storage.
+        theirs: String,
+        /// The storage that was given.
+        ours: String,
+    },
+    /// Nobody has ever been there.
+    #[error(
+        "there is no cluster at {coordination}: start a master there, or check that this is what its masters were given \
+         as --coordination"
+    )]
+    NoCluster {
+        /// Where it should be.
+        coordination: String,
+    },
+    /// The storage is another one than the cluster's, seen from here.
+    #[error(
+        "storage {storage} of {cluster}, whose coordination is {coordination}, is not the same here as for its masters: \
+         make that directory available on this machine, too"
+    )]
+    NotHere {
+        /// The cluster's storage.
+        storage: String,
+        /// The cluster.
+        cluster: ClusterId,
+        /// Its coordination.
+        coordination: String,
+    },
+    /// Coordination can't be read or written.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// Storage can't be read or written.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The system gave no random number for an id.
+    #[error("no randomness for a cluster's id: {0}")]
+    Random(getrandom::Error),
+}
+
+impl IdentityError {
+    /// Whether a store could not be used, which may be otherwise later.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, IdentityError::Record(RecordError::Coordination(_)) | IdentityError::Storage(_))
+    }
+
+    /// Whether the process's session was lost.
+    pub fn is_session_lost(&self) -> bool {
+        matches!(self, IdentityError::Record(RecordError::Coordination(CoordinationError::SessionLost)))
+    }
+}
+
+/// Two stores, open, and where they are.
+#[derive(Debug, Clone, Copy)]
+pub struct Stores<'a> {
+    /// Coordination.
+    pub coordinator: &'a dyn Coordinator,
+    /// Its URL.
+    pub coordination: &'a str,
+    /// Storage.
+    pub store: &'a Store,
+    /// Its URL.
+    pub storage: &'a str,
+}
+
+/// Which cluster the stores belong to; a new one, if they are new. An error if they don't belong together.
+pub async fn identify(stores: Stores<'_>) -> Result<ClusterRecord, IdentityError> {
+    loop {
+        if let Some(record) = stores.look().await? {
+            return Ok(record);
+        }
+    }
+}
+
+/// Which cluster has its coordination there, for somebody who is not a part of it: nothing is made or changed.
+pub async fn find(coordination: &str) -> Result<ClusterRecord, IdentityError> {
+    let nobody = || IdentityError::NoCluster { coordination: without_options(coordination).to_owned() };
+    // To open a store makes it.
+    let directory = without_options(coordination).strip_prefix("sqlite://");
+    if directory.is_some_and(|directory| !Path::new(directory).join("coordination.db").exists()) {
+        return Err(nobody());
+    }
+    let coordinator = mapreduce_coordination::open(coordination, None).await.map_err(RecordError::from)?;
+    let record = records::cluster(&*coordinator).await;
+    coordinator.close().await;
+    let (record, _) = record?.ok_or_else(nobody)?;
+    let is_here = match Url::parse(&record.storage).ok().filter(|url| url.scheme() == "file") {
+        Some(url) => url.to_file_path().is_ok_and(|directory| directory.exists()),
+        None => true,
+    };
+    let claim = if is_here { storage::claim(&storage::open(&record.storage)?).await? } else { None };
+    if claim.is_none_or(|claim| claim.cluster != record.id) {
+        return Err(IdentityError::NotHere {
+            storage: record.storage,
+            cluster: record.id,
+            coordination: without_options(coordination).to_owned(),
+        });
+    }
+    Ok(record)
+}
+
+impl Stores<'_> {
+    /// One look at both, and the next step if there is one to be made before it is known which cluster this is.
+    async fn look(self) -> Result<Option<ClusterRecord>, IdentityError> {
+        // In this order: who has made a claim has made its record before.
+        let claim = storage::claim(self.store).await?;
+        let record = records::cluster(self.coordinator).await?;
+        let same_place = record.as_ref().is_some_and(|(record, _)| is_same(&record.storage, self.storage));
+        match (record, claim) {
+            (Some((record, _)), Some(claim)) if record.id == claim.cluster && same_place => Ok(Some(record)),
+            (Some((record, version)), Some(claim)) if record.id == claim.cluster => {
+                self.moved(record, version).await?;
+                Ok(None)
+            }
+            (_, Some(claim)) => Err(IdentityError::StorageTaken {
+                storage: without_options(self.storage).to_owned(),
+                cluster: claim.cluster,
+                theirs: claim.coordination,
+                ours: without_options(self.coordination).to_owned(),
+            }),
+            (Some((record, _)), None) if same_place => Ok(self.claim(&record).await?.then_some(record)),
+            (Some((record, _)), None) => Err(IdentityError::OtherStorage {
+                coordination: without_options(self.coordination).to_owned(),
+                cluster: record.id,
+                theirs: record.storage,
+                ours: without_options(self.storage).to_owned(),
+            }),
+            (None, None) => {
+                self.begin().await?;
+                Ok(None)
+            }
+        }
+    }
+
+    async fn begin(self) -> Result<(), IdentityError> {
+        let id = ClusterId::new(getrandom::u64().map_err(IdentityError::Random)?);
+        let record = ClusterRecord { id, storage: without_options(self.storage).to_owned(), ca: None };
+        match records::create_cluster(self.coordinator, &record).await {
+            // Somebody else was faster, and theirs is looked at next.
+            Ok(_) | Err(RecordError::Coordination(CoordinationError::AlreadyExists { .. })) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn claim(self, record: &ClusterRecord) -> Result<bool, StorageError> {
+        let coordination = without_options(self.coordination).to_owned();
+        storage::make_claim(self.store, &Claim { cluster: record.id.clone(), coordination }).await
+    }
+
+    /// The storage is where it was not before: its directory was moved, or the cluster's was copied. Whoever asks the
+    /// record must find this one.
+    async fn moved(self, record: ClusterRecord, version: Version) -> Result<(), IdentityError> {
+        tracing::info!("the storage of {} is {} now, not {}", record.id, self.storage, record.storage);
+        let record = ClusterRecord { storage: without_options(self.storage).to_owned(), ..record };
+        match records::update_cluster(self.coordinator, &record, version).await {
+            Ok(_) | Err(RecordError::Coordination(CoordinationError::Conflict { .. })) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Whether two URLs name the same storage, as far as URLs can tell.
+fn is_same(a: &str, b: &str) -> bool {
+    let bare = |url| without_options(url).trim_end_matches('/').to_owned();
+    bare(a) == bare(b)
+}
+
+/// A store's URL as other processes may be told it: what follows `?` is one process's own business, such as the path of
+/// a file with a password.
+pub fn without_options(url: &str) -> &str {
+    match url.strip_prefix("sqlite://") {
+        // The path is taken as it is written, `?` and all.
+        Some(_) => url.strip_suffix("?sync=no").unwrap_or(url),
+        None => url.split_once('?').map_or(url, |(place, _)| place),
+    }
+}
