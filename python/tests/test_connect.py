@@ -25,12 +25,15 @@ def by_hand(tmp_path, environment):
     stores = {"coordination": f"sqlite://{tmp_path}/coordination", "storage": f"file://{tmp_path}/storage"}
     processes = []
 
-    def start(role, *options, **changed):
-        words = [f"--{name}={url}" for name, url in (stores | changed).items()]
-        command = [find_program(), role, *words, "--cluster-key-file", str(tmp_path / "key"), *options]
-        processes.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
+    def here(*words):
+        processes.append(subprocess.Popen([find_program(), *words], env=environment, stderr=subprocess.PIPE, text=True))
         return processes[-1]
 
+    def start(role, *options, **changed):
+        words = [f"--{name}={url}" for name, url in (stores | changed).items()]
+        return here(role, *words, "--cluster-key-file", str(tmp_path / "key"), *options)
+
+    start.here = here
     start.url = stores["coordination"]
     yield start
     for process in processes:
@@ -57,6 +60,21 @@ def test_a_job_on_processes_that_were_started_by_hand(by_hand):
         assert monitoring.state().jobs[0].user == "ada"
         assert cluster.attach(future.job_id).result() == future.result()
         assert cluster.clear() == [future.job_id]
+
+
+def test_a_job_on_a_cluster_that_speaks_tls(by_hand, environment, tmp_path):
+    environment["MAPREDUCE_PASSWORD"] = "correct horse"
+    directory, storage = str(tmp_path / "machine"), f"file://{tmp_path}/storage"
+    init = [find_program(), "cluster", "init", directory, "--coordination", by_hand.url, "--storage", storage]
+    subprocess.run(init, env=environment, check=True)
+    by_hand.here("master", "--directory", directory)
+    by_hand.here("worker", "--directory", directory, "--python", sys.executable)
+    admin = Auth("admin", "correct horse")
+    wait_until(lambda: is_there(by_hand.url, admin), "the master has begun")
+    with connect(by_hand.url, admin) as cluster:
+        assert sorted(cluster.mapreduce(DATA, ones, sum).result()) == reference(DATA, ones, sum)
+    with pytest.raises(AuthenticationError):
+        connect(by_hand.url, Auth("admin", "admin"))
 
 
 def is_there(url, auth):

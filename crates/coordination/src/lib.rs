@@ -7,6 +7,7 @@
 //! /jobs/<id>               durable     core::JobRecord
 //! /counters/job            durable     the last job id given
 //! /users/<name>            durable     records::User
+//! /tokens/<id>             durable     records::TokenRecord
 //! ```
 //!
 //! Nothing is kept here for each task: a job of 100,000 tasks costs tens of writes.

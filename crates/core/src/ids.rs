@@ -50,8 +50,9 @@ impl FromStr for JobId {
     }
 }
 
-/// Which kind of process an incarnation is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Which kind of process an incarnation is. Text form: `master`, `worker`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Owns and schedules jobs.
     Master,
@@ -65,6 +66,17 @@ impl Role {
         match self {
             Role::Master => "master",
             Role::Worker => "worker",
+        }
+    }
+}
+
+impl FromStr for Role {
+    type Err = ParseIdError;
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        match text {
+            "master" => Ok(Role::Master),
+            "worker" => Ok(Role::Worker),
+            _ => Err(bad(text, "a role (master or worker)")),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Records in storage: specifications, plans, results, failures, histories, markers, manifests and claims; and what people
-//! are shown of a job, which is folded from them.
+//! Records in storage: specifications, plans, results, failures, histories, markers, manifests and claims; where a
+//! cluster's stores are; and what people are shown of a job, which is folded from them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,6 +7,7 @@ use std::{
 };
 
 use futures::executor::block_on;
+use mapreduce::Stores;
 use mapreduce_core::{
     AttemptEnd, AttemptId, ClusterId, CodeRef, Compression, Content, Epoch, Failure, FailureKind, FileFormat,
     FileRange, History, HistoryEvent, Incarnation, InputDescription, InputFile, InvalidText, JobId, JobPhase,
@@ -77,6 +78,7 @@ pub fn run(data: &[u8]) {
             }
         }
         7 => drop(decoded::<Claim>(choice, bytes)),
+        8 => drop(decoded::<Stores>(choice, bytes)),
         _ => {}
     }
 }
@@ -155,6 +157,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
     seeds.push(seed(WHOLE | 6, manifest.encode()));
     let claim = Claim { cluster: ClusterId::new(1), coordination: "sqlite:///here".to_owned() };
     seeds.push(seed(7, body(&claim.encode())));
+    let stores = Stores { coordination: Some("sqlite:///here".to_owned()), ..Stores::default() };
+    seeds.push(seed(8, body(&stores.encode())));
     seeds
 }
 

@@ -1,4 +1,5 @@
-//! Entries of coordination: job records, members, the counter of job ids, users, the cluster's own.
+//! Entries of coordination: job records, members, the counter of job ids, users, the cluster's own, tokens; and the line that
+//! a token is to people.
 
 use std::sync::{Arc, OnceLock};
 
@@ -6,11 +7,13 @@ use mapreduce_coordination::{
     Coordinator, Lifetime,
     memory::MemoryStore,
     records::{
-        ClusterRecord, Member, RecordError, cluster, job, job_ids, jobs, members, next_job_id, update_job,
+        ClusterRecord, Member, RecordError, TokenRecord, cluster, job, job_ids, jobs, members, next_job_id,
+        update_job,
     },
     users::{UserError, UserRegistry},
 };
 use mapreduce_core::{ClusterId, Epoch, Incarnation, JobId, JobPhase, JobRecord, Persisted, Role};
+use mapreduce_identity::{Token, redeem};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -35,6 +38,11 @@ pub fn run(data: &[u8]) {
             ),
             3 => read_user(entry(named_frame("user", 1, bytes))).await,
             5 => read_cluster(entry(framed::<ClusterRecord>(bytes))).await,
+            6 => drop(
+                redeem(&*store("/tokens/ab12", entry(framed::<TokenRecord>(bytes))).await, "ab12", "", 1)
+                    .await,
+            ),
+            7 => read_line(&String::from_utf8_lossy(bytes)),
             _ => {
                 let name = String::from_utf8_lossy(bytes);
                 let _ = job_ids(&*store(&format!("/jobs/{name}"), Vec::new()).await).await.map_err(shown);
@@ -93,6 +101,12 @@ async fn read_cluster(entry: Vec<u8>) {
     assert_eq!(ClusterRecord::decode(&record.encode()), Ok(record));
 }
 
+fn read_line(line: &str) {
+    if let Ok(token) = Token::from_line(line).map_err(|error| check_error(&error)) {
+        assert_eq!(Token::from_line(&token.to_line()).unwrap(), token);
+    }
+}
+
 /// One of each, and one hash of a password that is quickly checked.
 pub fn seeds() -> Vec<Vec<u8>> {
     let master = Incarnation::new(Role::Master, 0xabc);
@@ -120,6 +134,14 @@ pub fn seeds() -> Vec<Vec<u8>> {
         storage: "hdfs://namenode:8020/here".to_owned(),
         ca: Some("a certificate".to_owned()),
     };
+    let token = Token {
+        cluster: cluster.id.clone(),
+        masters: vec!["host:7070".to_owned()],
+        ca: "a certificate".to_owned(),
+        id: "ab12".to_owned(),
+        secret: "cd34".to_owned(),
+    };
+    let token_record = TokenRecord { hash: "0".repeat(64), role: Role::Worker, expires_at_ms: 2 };
     let user =
         br#"{"role":"admin","password_hash":"$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo"}"#;
     vec![
@@ -131,5 +153,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         seed(3, user),
         seed(4, b"job_12"),
         seed(5, body(&cluster.encode())),
+        seed(6, body(&token_record.encode())),
+        seed(7, token.to_line().as_bytes()),
     ]
 }

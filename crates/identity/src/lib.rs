@@ -1,12 +1,25 @@
-//! Which cluster a process belongs to: its coordination and its storage must be the same cluster's.
+//! Which cluster a process belongs to, and by what its parts know each other.
+//!
+//! Coordination and storage must be the same cluster's:
 //!
 //! ```text
-//! coordination   /cluster   id, the storage's URL        records::ClusterRecord
+//! coordination   /cluster   id, the storage's URL, CA    records::ClusterRecord
 //! storage        cluster    id, the coordination's URL   storage::Claim
 //! ```
 //!
 //! Both are made once, by whoever comes first, in this order; so a claim without its record tells of another cluster or
 //! of coordination that was lost, and never of a race.
+//!
+//! A cluster that was made for several machines has an [`Authority`], whose certificates masters are known by ([`endpoint`],
+//! [`server`]); machines join it by a [`Token`].
+
+mod certificates;
+mod tls;
+mod token;
+
+pub use certificates::{Authority, CertificateError, MASTER_NAME, MasterCertificate};
+pub use tls::{NoWay, endpoint, is_loopback, server};
+pub use token::{Token, TokenError, redeem};
 
 use std::path::Path;
 
@@ -50,6 +63,23 @@ pub enum IdentityError {
         theirs: String,
         /// The storage that was given.
         ours: String,
+    },
+    /// There is one already where a new one is to be made.
+    #[error("coordination {coordination} belongs to {cluster} already")]
+    Exists {
+        /// Where.
+        coordination: String,
+        /// Which.
+        cluster: ClusterId,
+    },
+    /// The certificate here is not the cluster's.
+    #[error(
+        "the certificate ca.pem that this process was given is not that of {cluster}: start it with the directory that \
+         `mapreduce cluster init` or `mapreduce cluster join` made for this cluster"
+    )]
+    OtherAuthority {
+        /// The cluster.
+        cluster: ClusterId,
     },
     /// Nobody has ever been there.
     #[error(
@@ -158,12 +188,7 @@ impl Stores<'_> {
                 self.moved(record, version).await?;
                 Ok(None)
             }
-            (_, Some(claim)) => Err(IdentityError::StorageTaken {
-                storage: without_options(self.storage).to_owned(),
-                cluster: claim.cluster,
-                theirs: claim.coordination,
-                ours: without_options(self.coordination).to_owned(),
-            }),
+            (_, Some(claim)) => Err(self.taken(claim)),
             (Some((record, _)), None) if same_place => Ok(self.claim(&record).await?.then_some(record)),
             (Some((record, _)), None) => Err(IdentityError::OtherStorage {
                 coordination: without_options(self.coordination).to_owned(),
@@ -172,19 +197,55 @@ impl Stores<'_> {
                 ours: without_options(self.storage).to_owned(),
             }),
             (None, None) => {
-                self.begin().await?;
+                let id = ClusterId::new(getrandom::u64().map_err(IdentityError::Random)?);
+                let storage = without_options(self.storage).to_owned();
+                self.create(&ClusterRecord { id, storage, ca: None }).await?;
                 Ok(None)
             }
         }
     }
 
-    async fn begin(self) -> Result<(), IdentityError> {
-        let id = ClusterId::new(getrandom::u64().map_err(IdentityError::Random)?);
-        let record = ClusterRecord { id, storage: without_options(self.storage).to_owned(), ca: None };
-        match records::create_cluster(self.coordinator, &record).await {
+    /// The id of a cluster that is to be made in these stores; an error if there is one in either.
+    pub async fn new_id(self) -> Result<ClusterId, IdentityError> {
+        let claim = storage::claim(self.store).await?;
+        if let Some((record, _)) = records::cluster(self.coordinator).await? {
+            let coordination = without_options(self.coordination).to_owned();
+            return Err(IdentityError::Exists { coordination, cluster: record.id });
+        }
+        match claim {
+            Some(claim) => Err(self.taken(claim)),
+            None => Ok(ClusterId::new(getrandom::u64().map_err(IdentityError::Random)?)),
+        }
+    }
+
+    /// Makes the cluster with this id and authority; an error if somebody else was faster.
+    pub async fn begin_as(self, id: ClusterId, ca: Option<String>) -> Result<ClusterRecord, IdentityError> {
+        let wanted = ClusterRecord { id, storage: without_options(self.storage).to_owned(), ca };
+        self.create(&wanted).await?;
+        let found = identify(self).await?;
+        match found == wanted {
+            true => Ok(found),
+            false => {
+                let coordination = without_options(self.coordination).to_owned();
+                Err(IdentityError::Exists { coordination, cluster: found.id })
+            }
+        }
+    }
+
+    async fn create(self, record: &ClusterRecord) -> Result<(), IdentityError> {
+        match records::create_cluster(self.coordinator, record).await {
             // Somebody else was faster, and theirs is looked at next.
             Ok(_) | Err(RecordError::Coordination(CoordinationError::AlreadyExists { .. })) => Ok(()),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    fn taken(self, claim: Claim) -> IdentityError {
+        IdentityError::StorageTaken {
+            storage: without_options(self.storage).to_owned(),
+            cluster: claim.cluster,
+            theirs: claim.coordination,
+            ours: without_options(self.coordination).to_owned(),
         }
     }
 
@@ -203,6 +264,22 @@ impl Stores<'_> {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// An error unless the authority that a process was told, if any, is the cluster's.
+pub fn check_ca(record: &ClusterRecord, told: Option<&str>) -> Result<(), IdentityError> {
+    match told {
+        Some(ca) if record.ca.as_deref() != Some(ca) => {
+            Err(IdentityError::OtherAuthority { cluster: record.id.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The file with the name and password for the store at `url`, if it needs them.
+pub fn auth_file(url: &str) -> Option<&Path> {
+    let (_, file) = url.split_once("?auth=").filter(|_| !url.starts_with("sqlite://"))?;
+    Some(Path::new(file))
 }
 
 /// Whether two URLs name the same storage, as far as URLs can tell.

@@ -20,6 +20,7 @@ mod slot;
 use std::{future::Future, io, path::PathBuf, pin::pin, time::Duration};
 
 use mapreduce_coordination::{CoordinationError, records::RecordError};
+use mapreduce_core::{Incarnation, Secret};
 use mapreduce_identity::IdentityError;
 use mapreduce_storage::StorageError;
 use tokio::time::sleep;
@@ -35,7 +36,10 @@ pub struct WorkerOptions {
     /// URL of the storage.
     pub storage: String,
     /// What the worker shows to masters.
-    pub cluster_key: String,
+    pub cluster_key: Secret,
+    /// The certificate, in PEM, of the authority by which it knows masters, if it was told before; none: the one that
+    /// coordination names.
+    pub ca: Option<String>,
     /// Tasks at one time.
     pub n_slots: u32,
     /// The command line of a slot's warmed process of Python; none: this worker runs no Python.
@@ -79,6 +83,16 @@ pub enum WorkerError {
     /// The warmed process does not start.
     #[error("the executor does not start: {0}; is mapreduce installed for that Python?")]
     Executor(String),
+    /// A master does not want it, and none ever has.
+    #[error("{master} at {address} does not let this worker in: {why}")]
+    Refused {
+        /// The master.
+        master: Incarnation,
+        /// Where it listens.
+        address: String,
+        /// Its words.
+        why: String,
+    },
     /// The system refuses something basic.
     #[error("{what}: {source}")]
     System {

@@ -4,7 +4,7 @@ use std::{future::Future, io, pin::Pin, sync::Arc};
 
 use mapreduce_coordination::{SessionOptions, records::Member};
 use mapreduce_core::{Clock, Incarnation, Role, SystemClock};
-use mapreduce_identity::{Stores, identify};
+use mapreduce_identity::{Stores, check_ca, identify};
 
 use crate::{
     WorkerError, WorkerOptions,
@@ -26,11 +26,13 @@ pub(crate) async fn live(
     let opened = async {
         let (coordination, storage) = (&options.coordination, &options.storage);
         let coordinator = mapreduce_coordination::open(coordination, Some(session)).await?;
-        identify(Stores { coordinator: &*coordinator, coordination, store: &store, storage }).await?;
-        Ok::<_, WorkerError>(coordinator)
+        let cluster =
+            identify(Stores { coordinator: &*coordinator, coordination, store: &store, storage }).await?;
+        check_ca(&cluster, options.ca.as_deref())?;
+        Ok::<_, WorkerError>((coordinator, cluster.ca))
     };
     // Servers that can't be reached are waited for, and that must keep nobody from ending.
-    let coordinator = tokio::select! {
+    let (coordinator, ca) = tokio::select! {
         opened = opened => opened?,
         () = shutdown.as_mut() => return Ok(Ended::Drained),
     };
@@ -44,7 +46,7 @@ pub(crate) async fn live(
         coordinator: coordinator.clone(),
         store,
         clock,
-        network: Arc::new(Tcp { cluster_key: options.cluster_key.clone(), lease: options.lease }),
+        network: Arc::new(Tcp { cluster_key: options.cluster_key.clone(), ca, lease: options.lease }),
         launcher: Arc::new(Processes),
     };
     let ended = incarnation::serve(means, shutdown).await;

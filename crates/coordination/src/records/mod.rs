@@ -6,6 +6,7 @@ mod cluster;
 mod counter;
 mod jobs;
 mod members;
+mod tokens;
 
 use mapreduce_core::{DecodeError, Persisted, invariants::Violation};
 
@@ -14,6 +15,7 @@ pub use cluster::{ClusterRecord, cluster, create_cluster, delete_cluster, update
 pub use counter::next_job_id;
 pub use jobs::{create_job, delete_job, job, job_ids, jobs, update_job};
 pub use members::{Member, directory, incarnations, is_alive, members, register};
+pub use tokens::{TokenRecord, create_token, remove_tokens, take_token, token};
 
 pub use crate::process::process_start_ticks;
 use crate::{CoordinationError, Coordinator, Version};
