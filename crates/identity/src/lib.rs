@@ -150,9 +150,10 @@ pub async fn identify(stores: Stores<'_>) -> Result<ClusterRecord, IdentityError
 
 /// Which cluster has its coordination there, for somebody who is not a part of it: nothing is made or changed.
 pub async fn find(coordination: &str) -> Result<ClusterRecord, IdentityError> {
-    let nobody = || IdentityError::NoCluster { coordination: without_options(coordination).to_owned() };
+    let nobody = || IdentityError::NoCluster { coordination: public_url(coordination) };
     // To open a store makes it.
-    let directory = without_options(coordination).strip_prefix("sqlite://");
+    let url = public_url(coordination);
+    let directory = url.strip_prefix("sqlite://");
     if directory.is_some_and(|directory| !Path::new(directory).join("coordination.db").exists()) {
         return Err(nobody());
     }
@@ -169,7 +170,7 @@ pub async fn find(coordination: &str) -> Result<ClusterRecord, IdentityError> {
         return Err(IdentityError::NotHere {
             storage: record.storage,
             cluster: record.id,
-            coordination: without_options(coordination).to_owned(),
+            coordination: public_url(coordination),
         });
     }
     Ok(record)
@@ -191,14 +192,14 @@ impl Stores<'_> {
             (_, Some(claim)) => Err(self.taken(claim)),
             (Some((record, _)), None) if same_place => Ok(self.claim(&record).await?.then_some(record)),
             (Some((record, _)), None) => Err(IdentityError::OtherStorage {
-                coordination: without_options(self.coordination).to_owned(),
+                coordination: public_url(self.coordination),
                 cluster: record.id,
                 theirs: record.storage,
-                ours: without_options(self.storage).to_owned(),
+                ours: public_url(self.storage),
             }),
             (None, None) => {
                 let id = ClusterId::new(getrandom::u64().map_err(IdentityError::Random)?);
-                let storage = without_options(self.storage).to_owned();
+                let storage = public_url(self.storage);
                 self.create(&ClusterRecord { id, storage, ca: None }).await?;
                 Ok(None)
             }
@@ -209,7 +210,7 @@ impl Stores<'_> {
     pub async fn new_id(self) -> Result<ClusterId, IdentityError> {
         let claim = storage::claim(self.store).await?;
         if let Some((record, _)) = records::cluster(self.coordinator).await? {
-            let coordination = without_options(self.coordination).to_owned();
+            let coordination = public_url(self.coordination);
             return Err(IdentityError::Exists { coordination, cluster: record.id });
         }
         match claim {
@@ -220,13 +221,13 @@ impl Stores<'_> {
 
     /// Makes the cluster with this id and authority; an error if somebody else was faster.
     pub async fn begin_as(self, id: ClusterId, ca: Option<String>) -> Result<ClusterRecord, IdentityError> {
-        let wanted = ClusterRecord { id, storage: without_options(self.storage).to_owned(), ca };
+        let wanted = ClusterRecord { id, storage: public_url(self.storage), ca };
         self.create(&wanted).await?;
         let found = identify(self).await?;
         match found == wanted {
             true => Ok(found),
             false => {
-                let coordination = without_options(self.coordination).to_owned();
+                let coordination = public_url(self.coordination);
                 Err(IdentityError::Exists { coordination, cluster: found.id })
             }
         }
@@ -242,15 +243,15 @@ impl Stores<'_> {
 
     fn taken(self, claim: Claim) -> IdentityError {
         IdentityError::StorageTaken {
-            storage: without_options(self.storage).to_owned(),
+            storage: public_url(self.storage),
             cluster: claim.cluster,
             theirs: claim.coordination,
-            ours: without_options(self.coordination).to_owned(),
+            ours: public_url(self.coordination),
         }
     }
 
     async fn claim(self, record: &ClusterRecord) -> Result<bool, StorageError> {
-        let coordination = without_options(self.coordination).to_owned();
+        let coordination = public_url(self.coordination);
         storage::make_claim(self.store, &Claim { cluster: record.id.clone(), coordination }).await
     }
 
@@ -258,7 +259,7 @@ impl Stores<'_> {
     /// record must find this one.
     async fn moved(self, record: ClusterRecord, version: Version) -> Result<(), IdentityError> {
         tracing::info!("the storage of {} is {} now, not {}", record.id, self.storage, record.storage);
-        let record = ClusterRecord { storage: without_options(self.storage).to_owned(), ..record };
+        let record = ClusterRecord { storage: public_url(self.storage), ..record };
         match records::update_cluster(self.coordinator, &record, version).await {
             Ok(_) | Err(RecordError::Coordination(CoordinationError::Conflict { .. })) => Ok(()),
             Err(error) => Err(error.into()),
@@ -278,22 +279,25 @@ pub fn check_ca(record: &ClusterRecord, told: Option<&str>) -> Result<(), Identi
 
 /// The file with the name and password for the store at `url`, if it needs them.
 pub fn auth_file(url: &str) -> Option<&Path> {
-    let (_, file) = url.split_once("?auth=").filter(|_| !url.starts_with("sqlite://"))?;
-    Some(Path::new(file))
+    let (_, options) = url.split_once('?').filter(|_| !url.starts_with("sqlite://"))?;
+    options.split('&').find_map(|option| option.strip_prefix("auth=")).map(Path::new)
 }
 
 /// Whether two URLs name the same storage, as far as URLs can tell.
 fn is_same(a: &str, b: &str) -> bool {
-    let bare = |url| without_options(url).trim_end_matches('/').to_owned();
+    let bare = |url| public_url(url).trim_end_matches('/').to_owned();
     bare(a) == bare(b)
 }
 
-/// A store's URL as other processes may be told it: what follows `?` is one process's own business, such as the path of
-/// a file with a password.
-pub fn without_options(url: &str) -> &str {
-    match url.strip_prefix("sqlite://") {
-        // The path is taken as it is written, `?` and all.
-        Some(_) => url.strip_suffix("?sync=no").unwrap_or(url),
-        None => url.split_once('?').map_or(url, |(place, _)| place),
+/// A store's URL as other processes may be told it: without what is one process's own business, the path of a file with a
+/// password and whether to sync.
+pub fn public_url(url: &str) -> String {
+    // The path of SQLite's is taken as it is written, `?` and all.
+    if url.starts_with("sqlite://") {
+        return url.strip_suffix("?sync=no").unwrap_or(url).to_owned();
     }
+    let Some((place, options)) = url.split_once('?') else { return url.to_owned() };
+    let is_private = |option: &&str| ["auth=", "sync="].iter().any(|name| option.starts_with(name));
+    let public: Vec<&str> = options.split('&').filter(|option| !is_private(option)).collect();
+    if public.is_empty() { place.to_owned() } else { format!("{place}?{}", public.join("&")) }
 }

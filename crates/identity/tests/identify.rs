@@ -9,7 +9,7 @@ use mapreduce_coordination::{
     memory::MemoryStore,
     records::{self, ClusterRecord},
 };
-use mapreduce_identity::{IdentityError, Stores, identify};
+use mapreduce_identity::{IdentityError, Stores, identify, public_url};
 use mapreduce_storage::{Store, claim, delete_claim, open};
 
 const COORDINATION: &str = "zookeeper://zk1:2181/here?auth=/home/ada/auth";
@@ -44,6 +44,8 @@ async fn nothing_of_one_process_alone_is_written_down() {
     let (coordinator, store) = new();
     let record = at(&coordinator, COORDINATION, &store, "file:///data?sync=no").await.unwrap();
     assert_eq!(record.storage, "file:///data");
+    let s3 = "s3://bucket/mr?auth=/home/ada/key&endpoint=https://host:1";
+    assert_eq!(public_url(s3), "s3://bucket/mr?endpoint=https://host:1");
     let coordination = claim(&store).await.unwrap().unwrap().coordination;
     assert_eq!(coordination, "zookeeper://zk1:2181/here");
 }

@@ -3,7 +3,7 @@
 use std::{fs, sync::Arc};
 
 use mapreduce_core::{Clock, Role, Secret, SystemClock};
-use mapreduce_identity::{Authority, TokenError, auth_file, redeem, without_options};
+use mapreduce_identity::{Authority, TokenError, auth_file, public_url, redeem};
 use mapreduce_rpc::{
     control::{JoinReply, JoinRequest, joins_server::Joins},
     headers::check_version,
@@ -30,7 +30,7 @@ impl Told {
     pub(crate) fn of(options: &MasterOptions, authority: &Authority) -> Told {
         Told {
             coordination: options.coordination.clone(),
-            storage: without_options(&options.storage).to_owned(),
+            storage: public_url(&options.storage),
             users: options.users.clone(),
             cluster_key: options.cluster_key.clone(),
             authority: authority.clone(),
@@ -44,7 +44,7 @@ impl Told {
         };
         JoinReply {
             role: role.name().to_owned(),
-            coordination: without_options(&self.coordination).to_owned(),
+            coordination: public_url(&self.coordination),
             login,
             storage: self.storage.clone(),
             users: if self.users == self.coordination { String::new() } else { self.users.clone() },
