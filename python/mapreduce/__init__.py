@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 from mapreduce import counters
 from mapreduce._broadcast import Broadcast, broadcast
 from mapreduce.authentication.auth import Auth
+from mapreduce.cluster.cluster import Cluster
+from mapreduce.cluster.connect import ConnectedCluster, connect
 from mapreduce.cluster.local_cluster import LocalCluster
 from mapreduce.errors import (
     AuthenticationError,
@@ -61,7 +63,9 @@ __all__ = [
     "Auth",
     "AuthenticationError",
     "Broadcast",
+    "Cluster",
     "ClusterError",
+    "ConnectedCluster",
     "ExecutorDiedError",
     "Input",
     "InvalidArgumentError",
@@ -81,6 +85,7 @@ __all__ = [
     "StorageError",
     "UserCodeError",
     "broadcast",
+    "connect",
     "counters",
     "read_csv",
     "read_files",

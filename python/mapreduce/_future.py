@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mapreduce.errors import ClusterError, NoMasterError, from_failure
 
 if TYPE_CHECKING:
-    from mapreduce.cluster.local_cluster import LocalCluster
+    from mapreduce.cluster.cluster import Cluster
 
 Upload = Callable[[str, Callable[[], bool]], bytes]
 """Uploads the job of an id and returns its specification; asks now and then whether it was cancelled."""
@@ -55,13 +55,13 @@ class MapReduceFuture(Future[list[tuple[Any, Any]]]):
     A job that fails raises a :class:`mapreduce.errors.JobFailedError`; one that was cancelled, by whomever,
     raises :class:`concurrent.futures.CancelledError`. Dropping a future does not stop its job.
 
-    Made by :meth:`LocalCluster.mapreduce` and :meth:`LocalCluster.attach`.
+    Made by :meth:`Cluster.mapreduce` and :meth:`Cluster.attach`.
     """
 
     # Until the end the future stays in the base class's state "pending", because that is the only one which the
     # base class lets anybody cancel. Whoever learns of the end first, the job's thread or `cancel`, claims it.
 
-    def __init__(self, cluster: LocalCluster, job_id: str | None, upload: Upload | None) -> None:
+    def __init__(self, cluster: Cluster, job_id: str | None, upload: Upload | None) -> None:
         """Begins to see a job through.
 
         Args:

@@ -32,9 +32,9 @@ def test_a_job_survives_its_owner_and_every_worker(stores, new_cluster):
     assert not (stores["directory"] / "storage").exists()
 
     # What is left goes with the cluster's state.
-    assert cluster.local_monitoring.storage_tree("") != []
+    assert cluster.local_monitoring.storage_tree("jobs") != []
     cluster.clear()
-    assert cluster.local_monitoring.storage_tree("") == []
+    assert [path for path, _ in cluster.local_monitoring.storage_tree("")] == ["cluster"]
 
 
 def test_a_list_becomes_fewer_tasks_than_on_a_local_disk(stores, new_cluster):

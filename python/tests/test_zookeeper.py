@@ -1,11 +1,15 @@
 """A local cluster whose masters and workers meet in a real ZooKeeper, and whose storage is elsewhere."""
 
+import subprocess
+import sys
+
 import pytest
 import servers
 from helpers import job_in_the_middle, job_of, living_owner, outcomes, reference, wait_until
 from slow_jobs import slow_map
 
-from mapreduce import ClusterError, InvalidArgumentError, LocalCluster
+from mapreduce import Auth, ClusterError, InvalidArgumentError, LocalCluster, connect
+from mapreduce._program import find_program
 
 DATA = list(range(120))
 
@@ -68,3 +72,45 @@ def test_what_can_not_work_is_said_at_once(auth, server, tmp_path):
         LocalCluster(auth, directory=tmp_path / "bad", coordination=f"zookeeper://{server}")
     with pytest.raises(ClusterError, match=r"within 1.* s: 127.0.0.1:1 can't be reached"):
         LocalCluster(auth, directory=tmp_path / "unreachable", coordination="zookeeper://127.0.0.1:1/x")
+
+
+def test_a_machine_joins_with_the_password_for_coordination(server, tmp_path, environment):
+    (tmp_path / "auth").write_text("ada:secret")
+    url = f"zookeeper://{server}/{tmp_path.name}?auth={tmp_path}/auth"
+    one, two = str(tmp_path / "one"), str(tmp_path / "two")
+    environment["MAPREDUCE_PASSWORD"] = "correct horse"
+
+    def run(*words):
+        done = subprocess.run([find_program(), *words], env=environment, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    run("cluster", "init", one, "--coordination", url, "--storage", f"file://{tmp_path}/storage")
+    master = subprocess.Popen([find_program(), "master", "--directory", one], env=environment)
+    try:
+        admin = Auth("admin", "correct horse", users=url)
+        wait_until(lambda: master_answers(url, admin), "the master has begun")
+        run("cluster", "join", run("cluster", "token", "--directory", one), two)
+        assert (tmp_path / "two" / "coordination.auth").read_text() == "ada:secret"
+        # What is on the first machine is none of the second's business.
+        (tmp_path / "auth").rename(tmp_path / "elsewhere")
+        url = f"zookeeper://{server}/{tmp_path.name}?auth={tmp_path}/elsewhere"
+        worker = subprocess.Popen(
+            [find_program(), "worker", "--directory", two, "--python", sys.executable], env=environment
+        )
+        try:
+            with connect(url, admin) as cluster:
+                assert sorted(cluster.mapreduce(DATA[:8], slow_map, sum).result()) == reference(DATA[:8], slow_map, sum)
+        finally:
+            worker.kill()
+            worker.wait()
+    finally:
+        master.kill()
+        master.wait()
+
+
+def master_answers(url, auth):
+    try:
+        connect(url, auth).close()
+    except ClusterError:
+        return False
+    return True

@@ -1,11 +1,13 @@
 //! Coordination: small linearizable state behind one seam, [`Coordinator`], and the typed records in it.
 //!
 //! ```text
+//! /cluster                 durable     records::ClusterRecord
 //! /masters/<incarnation>   ephemeral   records::Member
 //! /workers/<incarnation>   ephemeral   records::Member
 //! /jobs/<id>               durable     core::JobRecord
 //! /counters/job            durable     the last job id given
 //! /users/<name>            durable     records::User
+//! /tokens/<id>             durable     records::TokenRecord
 //! ```
 //!
 //! Nothing is kept here for each task: a job of 100,000 tasks costs tens of writes.

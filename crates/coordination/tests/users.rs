@@ -199,3 +199,17 @@ async fn hashes_are_argon2id_as_recommended() {
     let text = std::str::from_utf8(&entry.value).unwrap();
     assert!(text.contains("$argon2id$v=19$m=19456,t=2,p=1$"), "{text}");
 }
+
+#[tokio::test]
+async fn a_registry_may_begin_with_an_admin_of_its_own() {
+    let store = store();
+    let users = UserRegistry::begin(store.clone(), "ada", "lovelace").await.unwrap();
+    assert_eq!(users.authenticate("ada", "lovelace").await, Ok(UserRole::Admin));
+    assert_eq!(users.default_password_stands().await, Ok(false));
+    // What was cut short is done again; by nobody else.
+    UserRegistry::begin(store.clone(), "ada", "lovelace").await.unwrap();
+    let other = UserRegistry::begin(store.clone(), "ada", "byron").await;
+    assert_eq!(other.unwrap_err(), wrong("ada"));
+    UserRegistry::open(store).await.unwrap();
+    assert_eq!(users.default_password_stands().await, Ok(false));
+}

@@ -26,6 +26,11 @@ fn parse_number(digits: &str) -> Option<u64> {
     (canonical && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok()).flatten()
 }
 
+/// Twelve hexadecimal digits, in lower case, so that one id has one text.
+fn is_hex_48(digits: &str) -> bool {
+    digits.len() == 12 && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
 /// A job, counted from 1 by `/counters/job` and never reused (invariant I1). Text form: `job_7`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -45,8 +50,9 @@ impl FromStr for JobId {
     }
 }
 
-/// Which kind of process an incarnation is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Which kind of process an incarnation is. Text form: `master`, `worker`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Owns and schedules jobs.
     Master,
@@ -60,6 +66,17 @@ impl Role {
         match self {
             Role::Master => "master",
             Role::Worker => "worker",
+        }
+    }
+}
+
+impl FromStr for Role {
+    type Err = ParseIdError;
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        match text {
+            "master" => Ok(Role::Master),
+            "worker" => Ok(Role::Worker),
+            _ => Err(bad(text, "a role (master or worker)")),
         }
     }
 }
@@ -98,10 +115,42 @@ impl FromStr for Incarnation {
     type Err = ParseIdError;
     fn from_str(text: &str) -> Result<Self, ParseIdError> {
         let digits = text.strip_prefix("master-").or_else(|| text.strip_prefix("worker-"));
-        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
         match digits {
-            Some(digits) if digits.len() == 12 && digits.bytes().all(hex) => Ok(Incarnation(text.into())),
+            Some(digits) if is_hex_48(digits) => Ok(Incarnation(text.into())),
             _ => Err(bad(text, "a master or worker id such as worker-0123456789ab")),
+        }
+    }
+}
+
+/// A cluster: what belongs together of coordination and storage. Text form: `cluster-` and 12 hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ClusterId(Arc<str>);
+
+impl ClusterId {
+    /// The cluster that carries the lowest 48 bits of `random`.
+    pub fn new(random: u64) -> Self {
+        ClusterId(format!("cluster-{:012x}", random & 0xffff_ffff_ffff).into())
+    }
+
+    /// The text form.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ClusterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for ClusterId {
+    type Err = ParseIdError;
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        match text.strip_prefix("cluster-") {
+            Some(digits) if is_hex_48(digits) => Ok(ClusterId(text.into())),
+            _ => Err(bad(text, "a cluster's id such as cluster-0123456789ab")),
         }
     }
 }
@@ -229,7 +278,7 @@ macro_rules! as_text {
         }
     )*};
 }
-as_text!(JobId, Incarnation, TaskId, AttemptId);
+as_text!(JobId, ClusterId, Incarnation, TaskId, AttemptId);
 
 #[cfg(test)]
 mod tests {
@@ -247,13 +296,16 @@ mod tests {
             prop_assert_eq!(attempt.to_string().parse(), Ok(attempt));
             let worker = Incarnation::new(Role::Worker, random);
             prop_assert_eq!(worker.as_str().parse(), Ok(worker.clone()));
+            let cluster = ClusterId::new(random);
+            prop_assert_eq!(cluster.as_str().parse(), Ok(cluster.clone()));
         }
 
         #[test]
-        fn one_id_has_one_text(text in "(job_|map/|master-|worker-)?[-+0-9a-f_/]{0,14}") {
+        fn one_id_has_one_text(text in "(job_|map/|master-|worker-|cluster-)?[-+0-9a-f_/]{0,14}") {
             if let Ok(id) = text.parse::<JobId>() { prop_assert_eq!(id.to_string(), text.clone()); }
             if let Ok(id) = text.parse::<TaskId>() { prop_assert_eq!(id.to_string(), text.clone()); }
             if let Ok(id) = text.parse::<AttemptId>() { prop_assert_eq!(id.to_string(), text.clone()); }
+            if let Ok(id) = text.parse::<ClusterId>() { prop_assert_eq!(id.to_string(), text.clone()); }
             if let Ok(id) = text.parse::<Incarnation>() { prop_assert_eq!(id.to_string(), text); }
         }
     }

@@ -12,6 +12,7 @@ pub mod ids;
 pub mod invariants;
 pub mod job;
 pub mod plan;
+pub mod secret;
 pub mod spec;
 
 pub use clock::{Clock, SystemClock};
@@ -20,7 +21,8 @@ pub use envelope::{DecodeError, Persisted};
 pub use failure::{Failure, FailureKind};
 pub use files::{Compression, FileFormat, FileRange, InputFile, InvalidText};
 pub use history::{AttemptEnd, Audit, History, HistoryEvent};
-pub use ids::{AttemptId, Epoch, Incarnation, JobId, Role, Stage, TaskId};
+pub use ids::{AttemptId, ClusterId, Epoch, Incarnation, JobId, Role, Stage, TaskId};
 pub use job::{JobPhase, JobRecord, JobResult, Progress};
 pub use plan::{MAP_TASKS_MAX, Plan, REDUCE_TASKS_MAX, Split};
+pub use secret::Secret;
 pub use spec::{CodeRef, Commands, InputDescription, JobSpec, OutputDescription, Partitioning, Settings};

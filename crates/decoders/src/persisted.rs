@@ -1,5 +1,5 @@
-//! Records in storage: specifications, plans, results, failures, histories, markers and manifests; and what people are
-//! shown of a job, which is folded from them.
+//! Records in storage: specifications, plans, results, failures, histories, markers, manifests and claims; where a
+//! cluster's stores are; and what people are shown of a job, which is folded from them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,14 +7,15 @@ use std::{
 };
 
 use futures::executor::block_on;
+use mapreduce::Stores;
 use mapreduce_core::{
-    AttemptEnd, AttemptId, CodeRef, Compression, Content, Epoch, Failure, FailureKind, FileFormat, FileRange,
-    History, HistoryEvent, Incarnation, InputDescription, InputFile, InvalidText, JobId, JobPhase, JobRecord,
-    JobResult, JobSpec, OutputDescription, Partitioning, Persisted, Plan, Role, Settings, Split, Stage,
-    TaskId, invariants,
+    AttemptEnd, AttemptId, ClusterId, CodeRef, Compression, Content, Epoch, Failure, FailureKind, FileFormat,
+    FileRange, History, HistoryEvent, Incarnation, InputDescription, InputFile, InvalidText, JobId, JobPhase,
+    JobRecord, JobResult, JobSpec, OutputDescription, Partitioning, Persisted, Plan, Role, Settings, Split,
+    Stage, TaskId, invariants,
 };
 use mapreduce_executor::{Resources, results};
-use mapreduce_storage::{FileRef, Manifest, ManifestEntry, Marker, counters, paths, view};
+use mapreduce_storage::{Claim, FileRef, Manifest, ManifestEntry, Marker, counters, paths, view};
 use object_store::ObjectStoreExt;
 
 use crate::{
@@ -76,6 +77,8 @@ pub fn run(data: &[u8]) {
                 read_result(manifest);
             }
         }
+        7 => drop(decoded::<Claim>(choice, bytes)),
+        8 => drop(decoded::<Stores>(choice, bytes)),
         _ => {}
     }
 }
@@ -152,6 +155,10 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let manifest = Manifest { stage: Stage::Reduce, entries: vec![entry.clone(), entry] };
     seeds.push(seed(6, body(&manifest.encode())));
     seeds.push(seed(WHOLE | 6, manifest.encode()));
+    let claim = Claim { cluster: ClusterId::new(1), coordination: "sqlite:///here".to_owned() };
+    seeds.push(seed(7, body(&claim.encode())));
+    let stores = Stores { coordination: Some("sqlite:///here".to_owned()), ..Stores::default() };
+    seeds.push(seed(8, body(&stores.encode())));
     seeds
 }
 

@@ -1,14 +1,19 @@
-//! Entries of coordination: job records, members, the counter of job ids, users.
+//! Entries of coordination: job records, members, the counter of job ids, users, the cluster's own, tokens; and the line that
+//! a token is to people.
 
 use std::sync::{Arc, OnceLock};
 
 use mapreduce_coordination::{
     Coordinator, Lifetime,
     memory::MemoryStore,
-    records::{Member, RecordError, job, job_ids, jobs, members, next_job_id, update_job},
+    records::{
+        ClusterRecord, Member, RecordError, TokenRecord, cluster, job, job_ids, jobs, members, next_job_id,
+        update_job,
+    },
     users::{UserError, UserRegistry},
 };
-use mapreduce_core::{Epoch, Incarnation, JobId, JobPhase, JobRecord, Persisted, Role};
+use mapreduce_core::{ClusterId, Epoch, Incarnation, JobId, JobPhase, JobRecord, Persisted, Role};
+use mapreduce_identity::{Token, redeem};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -32,6 +37,12 @@ pub fn run(data: &[u8]) {
                 next_job_id(&*store("/counters/job", entry(named_frame("counter", 1, bytes))).await).await,
             ),
             3 => read_user(entry(named_frame("user", 1, bytes))).await,
+            5 => read_cluster(entry(framed::<ClusterRecord>(bytes))).await,
+            6 => drop(
+                redeem(&*store("/tokens/ab12", entry(framed::<TokenRecord>(bytes))).await, "ab12", "", 1)
+                    .await,
+            ),
+            7 => read_line(&String::from_utf8_lossy(bytes)),
             _ => {
                 let name = String::from_utf8_lossy(bytes);
                 let _ = job_ids(&*store(&format!("/jobs/{name}"), Vec::new()).await).await.map_err(shown);
@@ -84,6 +95,18 @@ async fn read_user(entry: Vec<u8>) {
     let _ = registry.authenticate("admin", "admin").await.map_err(shown);
 }
 
+async fn read_cluster(entry: Vec<u8>) {
+    let store = store("/cluster", entry).await;
+    let Ok(Some((record, _))) = cluster(&*store).await.map_err(shown) else { return };
+    assert_eq!(ClusterRecord::decode(&record.encode()), Ok(record));
+}
+
+fn read_line(line: &str) {
+    if let Ok(token) = Token::from_line(line).map_err(|error| check_error(&error)) {
+        assert_eq!(Token::from_line(&token.to_line()).unwrap(), token);
+    }
+}
+
 /// One of each, and one hash of a password that is quickly checked.
 pub fn seeds() -> Vec<Vec<u8>> {
     let master = Incarnation::new(Role::Master, 0xabc);
@@ -106,6 +129,19 @@ pub fn seeds() -> Vec<Vec<u8>> {
         n_slots: 2,
         started_at_ms: 19,
     };
+    let cluster = ClusterRecord {
+        id: ClusterId::new(1),
+        storage: "hdfs://namenode:8020/here".to_owned(),
+        ca: Some("a certificate".to_owned()),
+    };
+    let token = Token {
+        cluster: cluster.id.clone(),
+        masters: vec!["host:7070".to_owned()],
+        ca: "a certificate".to_owned(),
+        id: "ab12".to_owned(),
+        secret: "cd34".to_owned(),
+    };
+    let token_record = TokenRecord { hash: "0".repeat(64), role: Role::Worker, expires_at_ms: 2 };
     let user =
         br#"{"role":"admin","password_hash":"$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo"}"#;
     vec![
@@ -116,5 +152,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
         seed(2, br#"{"last":41}"#),
         seed(3, user),
         seed(4, b"job_12"),
+        seed(5, body(&cluster.encode())),
+        seed(6, body(&token_record.encode())),
+        seed(7, token.to_line().as_bytes()),
     ]
 }

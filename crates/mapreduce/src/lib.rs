@@ -14,11 +14,13 @@
 //! # }
 //! ```
 
+pub mod by_hand;
 mod cli;
 mod client;
 mod cluster;
 mod commands;
 mod executor;
+mod files;
 pub mod home;
 pub mod keeper;
 pub mod monitor;

@@ -5,8 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use mapreduce_core::Persisted;
 use serde::{Deserialize, Serialize};
 use url::Url;
+
+use crate::ClientError;
 
 /// The three stores that every part of a cluster is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,17 +26,25 @@ pub struct ClusterUrls {
 /// is ever needed after the machine has crashed, and nothing in it is synced.
 pub(crate) const TEMPORARY: &str = "temporary";
 
-/// The file in a local cluster's directory that names the stores which are not in it. Whoever is told the directory
+/// The file in a cluster's directory that names the stores which are not in it. Whoever is told the directory
 /// learns of them by it: masters and workers, commands, a later cluster there.
 pub(crate) const STORES: &str = "stores.json";
 
-/// The stores of a local cluster that are not in its directory.
+/// The stores of a cluster that are not in its directory.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Stores {
     /// Who is alive, who owns which job, such as `zookeeper://host:port,host:port/path` or `etcd://…`.
     pub coordination: Option<String>,
     /// Input, map output, markers, results, such as `file:///absolute/directory`.
     pub storage: Option<String>,
+    /// Who may log in, if not the users of the person; where coordination is, in clusters that are started by hand.
+    pub users: Option<String>,
+}
+
+impl Persisted for Stores {
+    const KIND: &'static str = "stores";
+    const VERSION: u32 = 1;
 }
 
 impl Stores {
@@ -44,7 +55,7 @@ impl Stores {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Stores::default()),
             read => read.map_err(|e| e.to_string()),
         };
-        let stores = read.and_then(|bytes| serde_json::from_slice(&bytes).map_err(|e| e.to_string()));
+        let stores = read.and_then(|bytes| Stores::decode(&bytes).map_err(|e| e.to_string()));
         stores.map_err(|why| BadDirectory::Stores { path, why })
     }
 }
@@ -74,7 +85,15 @@ impl ClusterUrls {
         Url::parse(&self.storage).ok().filter(|url| url.scheme() == "file")?.to_file_path().ok()
     }
 
-    /// The stores of a local cluster in `directory`, an absolute path. What a temporary one writes is not synced.
+    /// The stores of the cluster whose coordination is at this URL, where its users are, too, as far as is known. An error
+    /// if there is none; nothing is made.
+    pub async fn find(coordination: &str) -> Result<ClusterUrls, ClientError> {
+        let record = mapreduce_identity::find(coordination).await?;
+        let (coordination, storage) = (coordination.to_owned(), record.storage);
+        Ok(ClusterUrls { users: coordination.clone(), coordination, storage })
+    }
+
+    /// The stores of the cluster in `directory`, an absolute path; its users are at `users` unless it says otherwise. What a temporary one writes is not synced.
     pub fn local(directory: &Path, users: impl Into<String>) -> Result<ClusterUrls, BadDirectory> {
         let bad = || BadDirectory::Path { path: directory.to_owned() };
         let elsewhere = Stores::of(directory)?;
@@ -84,7 +103,7 @@ impl ClusterUrls {
         Ok(ClusterUrls {
             coordination: elsewhere.coordination.unwrap_or(coordination),
             storage: elsewhere.storage.unwrap_or_else(|| format!("{storage}{option}")),
-            users: users.into(),
+            users: elsewhere.users.unwrap_or_else(|| users.into()),
         })
     }
 }

@@ -88,6 +88,30 @@ async fn a_directory_has_one_cluster_at_a_time_and_keeps_its_state() {
 }
 
 #[tokio::test]
+async fn two_clusters_never_share_a_storage() {
+    let scene = Scene::new();
+    let storage = format!("file://{}", scene.path("storage").display());
+    let options = |name: &str| mapreduce::LocalOptions {
+        directory: Some(scene.path(name)),
+        storage: Some(storage.clone()),
+        ..scene.options(1, 0)
+    };
+    let mut first = LocalCluster::start(options("first")).await.unwrap();
+    let refused = LocalCluster::start(options("second")).await.unwrap_err().to_string();
+    let parts =
+        [&format!("storage {storage} is used by cluster-"), first.directory().to_str().unwrap(), "second"];
+    assert!(parts.iter().all(|part| refused.contains(part)), "{refused}");
+    first.shutdown(false).await.unwrap();
+    assert!(LocalCluster::start(options("second")).await.is_err(), "it may be carried on");
+
+    let mut first = LocalCluster::start(options("first")).await.unwrap();
+    first.shutdown(true).await.unwrap();
+    assert_eq!(fs::read_dir(scene.path("first")).unwrap().count(), 0);
+    let mut second = LocalCluster::start(options("second")).await.unwrap();
+    second.shutdown(true).await.unwrap();
+}
+
+#[tokio::test]
 async fn stopped_processes_end_at_shutdown_too() {
     let scene = Scene::new();
     let mut cluster = LocalCluster::start(scene.options(2, 2)).await.unwrap();

@@ -24,6 +24,8 @@ mod writer;
 use std::{future::Future, io, net::SocketAddr, pin::pin, time::Duration};
 
 use mapreduce_coordination::{CoordinationError, records::RecordError, users::UserError};
+use mapreduce_core::{ClusterId, Secret};
+use mapreduce_identity::{Authority, CertificateError, IdentityError};
 use mapreduce_storage::StorageError;
 use tokio::time::sleep;
 
@@ -39,9 +41,13 @@ pub struct MasterOptions {
     /// URL of the coordination store that holds the users.
     pub users: String,
     /// What workers must show.
-    pub cluster_key: String,
+    pub cluster_key: Secret,
+    /// What signs this master's certificate, if its cluster speaks TLS.
+    pub authority: Option<Authority>,
     /// Where to listen; port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// Where others find it, `host:port`, if that is elsewhere; port 0 stands for the one that it listens on.
+    pub advertise: Option<String>,
     /// How long a process may be silent before it is taken for dead.
     pub lease: Duration,
 }
@@ -61,6 +67,9 @@ pub enum MasterError {
     /// The storage can't be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The two are not of one cluster, or that can't be told.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// Anybody could log in from anywhere.
     #[error(
         "refusing to listen on {address}: the default admin still has the default password; \
@@ -70,6 +79,35 @@ pub enum MasterError {
         /// Where it should have listened.
         address: SocketAddr,
     },
+    /// Whatever is said could be read and changed on the way.
+    #[error(
+        "refusing to listen on {listen}, where others find it at {address}, without a certificate: off this machine, \
+         masters speak TLS only. Make a cluster by `mapreduce cluster init`, and start its masters by --directory"
+    )]
+    NoCertificate {
+        /// Where it should have listened.
+        listen: SocketAddr,
+        /// What others would be told.
+        address: String,
+    },
+    /// Nobody could find it.
+    #[error("{listen} is no address for others: say where they find this master by --advertise HOST:PORT")]
+    NoAddress {
+        /// Where it should have listened.
+        listen: SocketAddr,
+    },
+    /// The cluster speaks TLS, and this can't.
+    #[error(
+        "the masters of {cluster} speak TLS, and this one was given no ca.key to make its certificate with: start it by \
+         --directory, where `mapreduce cluster init` was done, or `mapreduce cluster join` with a token for a master"
+    )]
+    NoAuthority {
+        /// The cluster.
+        cluster: ClusterId,
+    },
+    /// Its certificate can't be made.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// The system refuses something basic.
     #[error("{what}: {source}")]
     System {
@@ -91,22 +129,24 @@ pub enum MasterError {
 impl MasterError {
     /// Whether the session was lost before the incarnation had begun.
     fn is_session_lost(&self) -> bool {
-        matches!(
-            self,
+        match self {
             MasterError::Coordination(CoordinationError::SessionLost)
-                | MasterError::Record(RecordError::Coordination(CoordinationError::SessionLost))
-        )
+            | MasterError::Record(RecordError::Coordination(CoordinationError::SessionLost)) => true,
+            MasterError::Identity(error) => error.is_session_lost(),
+            _ => false,
+        }
     }
 
     /// Whether a store could not be used, which may be otherwise later.
     fn may_pass(&self) -> bool {
-        matches!(
-            self,
+        match self {
             MasterError::Coordination(_)
-                | MasterError::Record(RecordError::Coordination(_))
-                | MasterError::Users(UserError::Store(RecordError::Coordination(_)))
-                | MasterError::Storage(_)
-        )
+            | MasterError::Record(RecordError::Coordination(_))
+            | MasterError::Users(UserError::Store(RecordError::Coordination(_)))
+            | MasterError::Storage(_) => true,
+            MasterError::Identity(error) => error.may_pass(),
+            _ => false,
+        }
     }
 }
 

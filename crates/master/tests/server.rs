@@ -5,7 +5,10 @@
 use std::{net::SocketAddr, time::Duration};
 
 use mapreduce_coordination::{Coordinator, records};
-use mapreduce_core::{CodeRef, InputDescription, JobId, JobSpec, Persisted, Role, Settings};
+use mapreduce_core::{
+    ClusterId, CodeRef, InputDescription, JobId, JobSpec, Persisted, Role, Secret, Settings,
+};
+use mapreduce_identity::Authority;
 use mapreduce_master::{MasterError, MasterOptions, run};
 use mapreduce_rpc::{
     control::{
@@ -22,8 +25,10 @@ fn options(directory: &std::path::Path, listen: &str) -> MasterOptions {
         coordination: format!("sqlite://{}", directory.display()),
         storage: format!("file://{}/storage", directory.display()),
         users: format!("sqlite://{}/users", directory.display()),
-        cluster_key: "the key".into(),
+        cluster_key: Secret::new("the key"),
+        authority: None,
         listen: listen.parse().unwrap(),
+        advertise: None,
         lease: Duration::from_secs(2),
     }
 }
@@ -192,8 +197,21 @@ async fn a_job_is_watched_to_its_end_and_cleared_only_then() {
 }
 
 #[tokio::test]
-async fn the_default_password_keeps_the_master_on_loopback() {
+async fn off_loopback_a_master_needs_a_certificate_an_address_and_another_password() {
     let directory = tempfile::tempdir().unwrap();
-    let refused = run(options(directory.path(), "0.0.0.0:0"), std::future::pending()).await;
-    assert!(matches!(refused, Err(MasterError::DefaultPassword { .. })));
+    let plain = options(directory.path(), "0.0.0.0:0");
+    let refused = run(plain.clone(), std::future::pending()).await;
+    assert!(matches!(refused, Err(MasterError::NoCertificate { .. })), "{refused:?}");
+    let elsewhere = Some("example.org:7070".to_owned());
+    let forwarded =
+        MasterOptions { advertise: elsewhere.clone(), ..options(directory.path(), "127.0.0.1:0") };
+    let refused = run(forwarded, std::future::pending()).await;
+    assert!(matches!(refused, Err(MasterError::NoCertificate { .. })), "{refused:?}");
+
+    let authority = Some(Authority::new(&ClusterId::new(1)).unwrap());
+    let nowhere = MasterOptions { authority, ..plain };
+    let refused = run(nowhere.clone(), std::future::pending()).await;
+    assert!(matches!(refused, Err(MasterError::NoAddress { .. })), "{refused:?}");
+    let refused = run(MasterOptions { advertise: elsewhere, ..nowhere }, std::future::pending()).await;
+    assert!(matches!(refused, Err(MasterError::DefaultPassword { .. })), "{refused:?}");
 }

@@ -1,8 +1,9 @@
-//! A local cluster, as Python holds it: its processes.
+//! Clusters as Python holds them: one whose processes this one started or is attached to, and one that is only connected
+//! to.
 
 use std::{path::PathBuf, sync::Arc};
 
-use mapreduce::{ClusterError, Credentials, LocalCluster, LocalOptions};
+use mapreduce::{ClusterUrls, Credentials, LocalCluster, LocalOptions};
 use pyo3::prelude::*;
 use tokio::sync::{RwLock, watch};
 
@@ -10,22 +11,33 @@ use crate::{
     auth::authenticate,
     client::Client,
     fork::ForkGuard,
-    raise::{self, cluster_error, invalid},
+    raise::{self, client_error, cluster_error, invalid},
     runtime::block_on,
 };
 
-/// A cluster that runs, and a client of it.
+/// A cluster that runs, to its clients.
 pub struct Live {
-    /// Exclusively locked only to shut it down.
-    cluster: RwLock<LocalCluster>,
     pub client: mapreduce::Client,
-    pub urls: mapreduce::ClusterUrls,
+    pub urls: ClusterUrls,
     pub username: String,
     /// Turns true when Python is done with the cluster, and ends every wait.
     closed: watch::Sender<bool>,
 }
 
 impl Live {
+    fn open(py: Python<'_>, urls: ClusterUrls, username: String, password: String) -> PyResult<Live> {
+        let credentials = Credentials::User { username: username.clone(), password };
+        // A client's connections live in the runtime.
+        let client = block_on(py, || mapreduce::Client::new(urls.clone(), credentials))?;
+        let client = client.map_err(client_error)?;
+        Ok(Live { client, urls, username, closed: watch::Sender::new(false) })
+    }
+
+    /// Ends every wait.
+    fn close(&self) {
+        self.closed.send_replace(true);
+    }
+
     /// Waits for the future that `make` makes, or for the end of the cluster.
     pub fn run<F, T, E>(
         &self,
@@ -56,13 +68,15 @@ impl Live {
 }
 
 fn was_shut_down() -> PyErr {
-    raise::ClusterError::new_err("the cluster was shut down")
+    raise::ClusterError::new_err("the cluster was shut down, or the connection to it closed")
 }
 
 /// A local cluster that this process started or is attached to.
 #[pyclass(frozen, module = "mapreduce._native")]
 pub struct Cluster {
     live: Arc<ForkGuard<Live>>,
+    /// Exclusively locked only to shut it down.
+    local: ForkGuard<RwLock<LocalCluster>>,
     /// Where the cluster keeps its state.
     #[pyo3(get)]
     directory: PathBuf,
@@ -134,38 +148,64 @@ impl Cluster {
     }
 
     fn scale(&self, py: Python<'_>, n_workers: Option<u32>, n_masters: Option<u32>) -> PyResult<()> {
-        let live = self.live.require()?;
-        live.run(py, || async { live.cluster.read().await.scale(n_workers, n_masters).await }, cluster_error)
+        let (live, local) = (self.live.require()?, self.local.require()?);
+        live.run(py, || async { local.read().await.scale(n_workers, n_masters).await }, cluster_error)
     }
 
     fn kill(&self, py: Python<'_>, ids: Vec<String>) -> PyResult<()> {
-        let live = self.live.require()?;
+        let (live, local) = (self.live.require()?, self.local.require()?);
         let ids = ids.iter().map(|id| id.parse().map_err(invalid)).collect::<PyResult<Vec<_>>>()?;
-        live.run(py, || async { live.cluster.read().await.kill(&ids).await }, cluster_error)
+        live.run(py, || async { local.read().await.kill(&ids).await }, cluster_error)
     }
 
     #[pyo3(signature = (*, shutdown, cleanup))]
     fn finish(&self, py: Python<'_>, shutdown: bool, cleanup: bool) -> PyResult<()> {
         // What a fork does with its copy is nobody's end.
-        let Some(live) = self.live.get() else { return Ok(()) };
-        live.closed.send_replace(true);
+        let (Some(live), Some(local)) = (self.live.get(), self.local.get()) else { return Ok(()) };
+        live.close();
         if !shutdown {
             return Ok(());
         }
-        block_on(py, || async { live.cluster.write().await.shutdown(cleanup).await })?.map_err(cluster_error)
+        block_on(py, || async { local.write().await.shutdown(cleanup).await })?.map_err(cluster_error)
     }
 }
 
 impl Cluster {
     fn of(py: Python<'_>, cluster: LocalCluster, username: String, password: String) -> PyResult<Cluster> {
-        let urls = cluster.urls().clone();
         let directory = cluster.directory().to_owned();
-        let credentials = Credentials::User { username: username.clone(), password };
-        // A client's connections live in the runtime.
-        let client = block_on(py, || mapreduce::Client::new(urls.clone(), credentials))?;
-        let client = client.map_err(ClusterError::from).map_err(cluster_error)?;
-        let closed = watch::Sender::new(false);
-        let live = Live { cluster: RwLock::new(cluster), client, urls, username, closed };
-        Ok(Cluster { live: Arc::new(ForkGuard::new(live)), directory })
+        let live = Live::open(py, cluster.urls().clone(), username, password)?;
+        let local = ForkGuard::new(RwLock::new(cluster));
+        Ok(Cluster { live: Arc::new(ForkGuard::new(live)), local, directory })
+    }
+}
+
+/// A connection to a cluster whose processes others start.
+#[pyclass(frozen, module = "mapreduce._native")]
+pub struct Connection {
+    live: Arc<ForkGuard<Live>>,
+}
+
+#[pymethods]
+impl Connection {
+    /// Raises when there is no cluster at `url`, no master of it answers, or name and password are wrong.
+    #[staticmethod]
+    fn open(py: Python<'_>, url: String, username: String, password: String) -> PyResult<Connection> {
+        let urls = block_on(py, || async { ClusterUrls::find(&url).await })?.map_err(client_error)?;
+        let live = Live::open(py, urls, username, password)?;
+        live.run(py, || live.client.login(), client_error)?;
+        Ok(Connection { live: Arc::new(ForkGuard::new(live)) })
+    }
+
+    fn client(&self) -> Client {
+        Client { live: self.live.clone() }
+    }
+
+    /// The same as a cluster's; there is nothing of it to be shut down or cleaned up.
+    #[pyo3(signature = (*, shutdown, cleanup))]
+    #[expect(unused_variables, reason = "named for Python")]
+    fn finish(&self, shutdown: bool, cleanup: bool) {
+        if let Some(live) = self.live.get() {
+            live.close();
+        }
     }
 }

@@ -28,7 +28,7 @@ impl<T> ForkGuard<T> {
         self.get().ok_or_else(|| {
             ClusterError::new_err(format!(
                 "this cluster belongs to process {}, and this is its fork {}: attach to it with \
-                 LocalCluster(auth, initialize=False, directory=...), or start one here",
+                 LocalCluster(auth, initialize=False, directory=...) or connect(url, auth), or start one here",
                 self.pid,
                 std::process::id()
             ))

@@ -29,7 +29,7 @@ mod _native {
     #[pymodule_export]
     use crate::{
         client::Client,
-        cluster::Cluster,
+        cluster::{Cluster, Connection},
         files::{InputFiles, check_output_directory},
         keys::{_decode_key, _encode_key},
         side_inputs::{SideInputOpener, digest},

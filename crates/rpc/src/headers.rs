@@ -52,7 +52,7 @@ impl Credentials {
             value.set_sensitive(true);
             request.metadata_mut().insert(AUTHORIZATION, value);
         }
-        request.metadata_mut().insert(VERSION, MetadataValue::from(WIRE_VERSION));
+        attach_version(request);
     }
 
     /// Reads the headers of a call. User names hold no colon.
@@ -75,7 +75,13 @@ impl Credentials {
     }
 }
 
-fn check_version(headers: &MetadataMap) -> Result<(), Status> {
+/// Adds the header that says which version of the wire the caller speaks.
+pub fn attach_version<T>(request: &mut Request<T>) {
+    request.metadata_mut().insert(VERSION, MetadataValue::from(WIRE_VERSION));
+}
+
+/// An error if the caller speaks another version of the wire.
+pub fn check_version(headers: &MetadataMap) -> Result<(), Status> {
     let theirs = headers.get(VERSION).and_then(|v| v.to_str().ok()).unwrap_or("none");
     if theirs == WIRE_VERSION.to_string() {
         return Ok(());

@@ -11,6 +11,20 @@ pub mod executor {
     tonic::include_proto!("mapreduce.executor.v1");
 }
 
+/// Never shows the secret.
+impl std::fmt::Debug for control::JoinRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JoinRequest").field("token", &self.token).finish_non_exhaustive()
+    }
+}
+
+/// Never shows keys and passwords.
+impl std::fmt::Debug for control::JoinReply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JoinReply").field("coordination", &self.coordination).finish_non_exhaustive()
+    }
+}
+
 pub mod headers;
 mod ids;
 

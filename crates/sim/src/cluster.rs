@@ -3,7 +3,7 @@
 use std::{future::pending, path::PathBuf, pin::pin, sync::Arc, time::Duration};
 
 use mapreduce_coordination::records::{self, Member};
-use mapreduce_core::{Incarnation, Role};
+use mapreduce_core::{Incarnation, Role, Secret};
 use mapreduce_master::incarnation::{self as master, Master};
 use mapreduce_worker::{
     WorkerOptions,
@@ -111,7 +111,8 @@ fn options(n_slots: u32) -> WorkerOptions {
     WorkerOptions {
         coordination: String::new(),
         storage: String::new(),
-        cluster_key: String::new(),
+        cluster_key: Secret::new(""),
+        ca: None,
         n_slots,
         python: Some(vec!["simulated".to_owned()]),
         commands: Vec::new(),

@@ -8,6 +8,7 @@
 //! `link` (create) or `rename` (overwrite), and syncs the directory; so what a call returned for is durable.
 
 pub mod block;
+mod claim;
 mod cloud;
 pub mod copies;
 mod error;
@@ -25,6 +26,7 @@ mod store;
 mod upload;
 pub mod view;
 
+pub use claim::{Claim, claim, delete_claim, make_claim};
 pub use error::StorageError;
 pub use garbage::{delete_attempt, delete_job};
 pub use job::{audit, failures, history, task_failures};

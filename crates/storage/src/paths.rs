@@ -1,6 +1,7 @@
-//! Where the objects of a job are. The layout is written down here and nowhere else.
+//! Where objects are, nearly all of them a job's. The layout is written down here and nowhere else.
 //!
 //! ```text
+//! cluster
 //! jobs/job_7/spec  plan  result
 //!            input/<input>.<n>                         code/<digest>
 //!            side/<digest>
@@ -14,6 +15,11 @@
 
 use mapreduce_core::{AttemptId, Epoch, JobId, Stage, TaskId};
 use object_store::path::Path;
+
+/// The [`Claim`](crate::Claim) of the storage's cluster.
+pub fn claim() -> Path {
+    Path::from("cluster")
+}
 
 /// The directory of all jobs.
 pub fn jobs_dir() -> Path {

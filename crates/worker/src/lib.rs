@@ -20,6 +20,8 @@ mod slot;
 use std::{future::Future, io, path::PathBuf, pin::pin, time::Duration};
 
 use mapreduce_coordination::{CoordinationError, records::RecordError};
+use mapreduce_core::{Incarnation, Secret};
+use mapreduce_identity::IdentityError;
 use mapreduce_storage::StorageError;
 use tokio::time::sleep;
 
@@ -34,7 +36,10 @@ pub struct WorkerOptions {
     /// URL of the storage.
     pub storage: String,
     /// What the worker shows to masters.
-    pub cluster_key: String,
+    pub cluster_key: Secret,
+    /// The certificate, in PEM, of the authority by which it knows masters, if it was told before; none: the one that
+    /// coordination names.
+    pub ca: Option<String>,
     /// Tasks at one time.
     pub n_slots: u32,
     /// The command line of a slot's warmed process of Python; none: this worker runs no Python.
@@ -72,9 +77,22 @@ pub enum WorkerError {
     /// The storage can't be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The two are not of one cluster, or that can't be told.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The warmed process does not start.
     #[error("the executor does not start: {0}; is mapreduce installed for that Python?")]
     Executor(String),
+    /// A master does not want it, and none ever has.
+    #[error("{master} at {address} does not let this worker in: {why}")]
+    Refused {
+        /// The master.
+        master: Incarnation,
+        /// Where it listens.
+        address: String,
+        /// Its words.
+        why: String,
+    },
     /// The system refuses something basic.
     #[error("{what}: {source}")]
     System {
@@ -88,21 +106,23 @@ pub enum WorkerError {
 impl WorkerError {
     /// Whether the session was lost before the incarnation had begun.
     fn is_session_lost(&self) -> bool {
-        matches!(
-            self,
+        match self {
             WorkerError::Coordination(CoordinationError::SessionLost)
-                | WorkerError::Record(RecordError::Coordination(CoordinationError::SessionLost))
-        )
+            | WorkerError::Record(RecordError::Coordination(CoordinationError::SessionLost)) => true,
+            WorkerError::Identity(error) => error.is_session_lost(),
+            _ => false,
+        }
     }
 
     /// Whether a store could not be used, which may be otherwise later.
     fn may_pass(&self) -> bool {
-        matches!(
-            self,
+        match self {
             WorkerError::Coordination(_)
-                | WorkerError::Record(RecordError::Coordination(_))
-                | WorkerError::Storage(_)
-        )
+            | WorkerError::Record(RecordError::Coordination(_))
+            | WorkerError::Storage(_) => true,
+            WorkerError::Identity(error) => error.may_pass(),
+            _ => false,
+        }
     }
 }
 

@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use mapreduce_coordination::records::Member;
-use mapreduce_core::{AttemptId, CodeRef, Epoch, Incarnation, TaskId};
+use mapreduce_core::{AttemptId, CodeRef, Epoch, Incarnation, Secret, TaskId};
+use mapreduce_identity::endpoint;
 use mapreduce_rpc::{
     BadField,
     control::{
@@ -21,7 +22,7 @@ use tokio::{
     time::sleep,
 };
 use tokio_stream::{StreamExt, wrappers::UnboundedReceiverStream};
-use tonic::{Request, Status, transport::Endpoint};
+use tonic::{Code, Request, Status};
 
 use crate::{
     agent::{Assignment, Event, Place},
@@ -46,7 +47,9 @@ impl Drop for Link {
 
 /// Streams of gRPC.
 pub(crate) struct Tcp {
-    pub(crate) cluster_key: String,
+    pub(crate) cluster_key: Secret,
+    /// The authority of the cluster's masters, in PEM, if they speak TLS.
+    pub(crate) ca: Option<String>,
     /// How long a master may be silent: a cable that was cut closes no stream.
     pub(crate) lease: Duration,
 }
@@ -59,17 +62,14 @@ impl Network for Tcp {
         said: UnboundedReceiver<WorkerMessage>,
     ) -> Result<Messages, Status> {
         let address = master.address.as_deref().unwrap_or_default();
-        let endpoint = Endpoint::from_shared(format!("http://{address}"));
-        let endpoint = endpoint
-            .map_err(|e| Status::invalid_argument(e.to_string()))?
-            .tcp_nodelay(true)
-            .connect_timeout(CONNECT_TIMEOUT)
+        let endpoint = endpoint(address, self.ca.as_deref(), CONNECT_TIMEOUT)
+            .map_err(|e| Status::failed_precondition(e.to_string()))?
             .http2_keep_alive_interval(self.lease)
             .keep_alive_timeout(self.lease)
             .keep_alive_while_idle(true);
         let channel = endpoint.connect().await.map_err(|e| Status::unavailable(e.to_string()))?;
         let mut request = Request::new(UnboundedReceiverStream::new(said));
-        Credentials::Cluster { key: self.cluster_key.clone() }.attach(&mut request);
+        Credentials::Cluster { key: self.cluster_key.reveal().to_owned() }.attach(&mut request);
         Ok(Box::pin(WorkersClient::new(channel).attend(request).await?.into_inner()))
     }
 }
@@ -86,6 +86,12 @@ pub(crate) fn open(
         loop {
             match attend(network.as_ref(), &master, &hello, &inputs).await {
                 Ok(()) => pause = RETRY_FIRST,
+                Err(e) if is_refusal(&e) => {
+                    let why = e.message().to_owned();
+                    if inputs.send(Input::Refused(master.clone(), why)).is_err() {
+                        return;
+                    }
+                }
                 Err(e) => tracing::debug!(master = %master.incarnation, "the stream failed: {e}"),
             }
             if inputs.send(Input::Agent(Event::MasterDetached(master.incarnation.clone()))).is_err() {
@@ -95,6 +101,12 @@ pub(crate) fn open(
             pause = (pause * 2).min(RETRY_MAX);
         }
     }))
+}
+
+/// Whether a master answered that it does not want this worker: another key, another version of the wire. It will say the
+/// same again.
+fn is_refusal(status: &Status) -> bool {
+    matches!(status.code(), Code::Unauthenticated | Code::FailedPrecondition)
 }
 
 /// One life of the stream: until the master closes it or it breaks.

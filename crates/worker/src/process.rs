@@ -4,6 +4,7 @@ use std::{future::Future, io, pin::Pin, sync::Arc};
 
 use mapreduce_coordination::{SessionOptions, records::Member};
 use mapreduce_core::{Clock, Incarnation, Role, SystemClock};
+use mapreduce_identity::{Stores, check_ca, identify};
 
 use crate::{
     WorkerError, WorkerOptions,
@@ -21,9 +22,18 @@ pub(crate) async fn live(
     let random = getrandom::u64().map_err(|e| system("randomness")(io::Error::other(e)))?;
     let worker = Incarnation::new(Role::Worker, random);
     let session = SessionOptions { incarnation: worker.clone(), lease: options.lease, watch_others: false };
+    let store = mapreduce_storage::open(&options.storage)?;
+    let opened = async {
+        let (coordination, storage) = (&options.coordination, &options.storage);
+        let coordinator = mapreduce_coordination::open(coordination, Some(session)).await?;
+        let cluster =
+            identify(Stores { coordinator: &*coordinator, coordination, store: &store, storage }).await?;
+        check_ca(&cluster, options.ca.as_deref())?;
+        Ok::<_, WorkerError>((coordinator, cluster.ca))
+    };
     // Servers that can't be reached are waited for, and that must keep nobody from ending.
-    let coordinator = tokio::select! {
-        opened = mapreduce_coordination::open(&options.coordination, Some(session)) => opened?,
+    let (coordinator, ca) = tokio::select! {
+        opened = opened => opened?,
         () = shutdown.as_mut() => return Ok(Ended::Drained),
     };
     let no_scratch = system("the directory for scratch files can't be made");
@@ -34,9 +44,9 @@ pub(crate) async fn live(
         member: member.map_err(system("this process can't be described"))?,
         options: options.clone(),
         coordinator: coordinator.clone(),
-        store: mapreduce_storage::open(&options.storage)?,
+        store,
         clock,
-        network: Arc::new(Tcp { cluster_key: options.cluster_key.clone(), lease: options.lease }),
+        network: Arc::new(Tcp { cluster_key: options.cluster_key.clone(), ca, lease: options.lease }),
         launcher: Arc::new(Processes),
     };
     let ended = incarnation::serve(means, shutdown).await;

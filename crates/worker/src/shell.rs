@@ -42,6 +42,8 @@ pub(crate) enum Input {
     Agent(Event),
     /// A stream is open; this is where to write.
     Attached(Incarnation, UnboundedSender<WorkerMessage>),
+    /// A master does not want this worker, and says why.
+    Refused(Member, String),
     Fatal(WorkerError),
 }
 
@@ -56,6 +58,8 @@ struct Shell {
     links: BTreeMap<Incarnation, Link>,
     streams: BTreeMap<Incarnation, UnboundedSender<WorkerMessage>>,
     slots: Vec<UnboundedSender<Command>>,
+    /// Whether any master ever has.
+    was_let_in: bool,
     drained: bool,
 }
 
@@ -96,6 +100,7 @@ pub async fn serve(means: Means, shutdown: Pin<&mut impl Future<Output = ()>>) -
         links: BTreeMap::new(),
         streams: BTreeMap::new(),
         slots,
+        was_let_in: false,
         drained: false,
     };
     let ended = shell.serve(received, shutdown, grace).await;
@@ -150,9 +155,11 @@ impl Shell {
                         self.tell(event);
                     }
                     Input::Attached(master, stream) => {
+                        self.was_let_in = true;
                         self.streams.insert(master.clone(), stream);
                         self.tell(Event::MasterAttached(master));
                     }
+                    Input::Refused(master, why) => self.refused(master, why)?,
                     Input::Fatal(error) => return Err(error),
                 },
             }
@@ -168,6 +175,18 @@ impl Shell {
             tracing::info!(worker = %member.incarnation, "registered");
         }
         Ok(())
+    }
+
+    /// Whom no master has ever let in was told something wrong at its start, and had better say so. Later, it is that master
+    /// who is different, and the others need this worker.
+    fn refused(&self, master: Member, why: String) -> Result<(), WorkerError> {
+        let address = master.address.unwrap_or_default();
+        let error = WorkerError::Refused { master: master.incarnation, address, why };
+        if self.was_let_in {
+            tracing::error!("{error}");
+            return Ok(());
+        }
+        Err(error)
     }
 
     fn look(&self) -> Look {

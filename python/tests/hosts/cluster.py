@@ -16,7 +16,6 @@ from typing import Any
 from helpers import wait_until
 
 from hosts.network import Network
-from mapreduce import Auth
 
 PASSWORD = "not the default one"
 N_MASTERS, N_WORKERS = 2, 3
@@ -28,18 +27,17 @@ CUT_S = 3.0
 
 
 class Hosts:
-    """Masters, workers and a client. Coordination and storage are in a directory of all, or where `stores` says."""
+    """Masters, workers and a client, which speak TLS. Coordination and storage are directories of all, or elsewhere."""
 
     def __init__(self, network: Network, place: Path, stores: Mapping[str, str] | None = None) -> None:
         self.network, self.directory, self.place = network, place / "cluster", place
         self.environment = os.environ | {"MAPREDUCE_HOME": str(place / "home"), "MAPREDUCE_PASSWORD": PASSWORD}
         self.processes: list[subprocess.Popen[bytes]] = []
-        self.directory.mkdir()
-        (self.directory / "cluster.key").write_text(os.urandom(32).hex())
-        (self.directory / "stores.json").write_text(json.dumps(stores or {}))
-        # As a user would: masters don't listen on a network while the default password stands.
-        Auth("admin", "admin").change_password(PASSWORD)
+        own = {"coordination": f"sqlite://{place}/coordination", "storage": f"file://{place}/storage"}
+        urls = [f"--{name}={url}" for name, url in (own | dict(stores or {})).items()]
         network.add("client")
+        init = [*network.within("client"), "mapreduce", "cluster", "init", str(self.directory), *urls]
+        subprocess.run(init, check=True, env=self.environment)
         for n in range(N_MASTERS):
             address = network.add(f"m{n}")
             self.start(f"m{n}", "master", "--listen", f"{address}:0")

@@ -2,16 +2,20 @@
 //! can't tell is settled here, by reading, wherever the record itself says whose it is.
 
 mod certain;
+mod cluster;
 mod counter;
 mod jobs;
 mod members;
+mod tokens;
 
 use mapreduce_core::{DecodeError, Persisted, invariants::Violation};
 
 pub(crate) use certain::Write;
+pub use cluster::{ClusterRecord, cluster, create_cluster, delete_cluster, update_cluster};
 pub use counter::next_job_id;
 pub use jobs::{create_job, delete_job, job, job_ids, jobs, update_job};
 pub use members::{Member, directory, incarnations, is_alive, members, register};
+pub use tokens::{TokenRecord, create_token, remove_tokens, take_token, token};
 
 pub use crate::process::process_start_ticks;
 use crate::{CoordinationError, Coordinator, Version};

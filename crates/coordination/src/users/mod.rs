@@ -106,6 +106,32 @@ impl UserRegistry {
         Ok(UserRegistry { store })
     }
 
+    /// The registry in `store`, which nobody has used yet, with this admin. Nobody knows the password of the default admin
+    /// if that is another one. Done again, it must be with the same password.
+    pub async fn begin(
+        store: Arc<dyn Coordinator>,
+        name: &str,
+        password: &str,
+    ) -> Result<UserRegistry, UserError> {
+        check_name(name)?;
+        check_password(password)?;
+        let mut random = [0u8; 32];
+        getrandom::fill(&mut random).map_err(|e| UserError::NoRandomness { why: e.to_string() })?;
+        let unknown: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        for (name, password) in [(name, password), (DEFAULT_ADMIN, &unknown)] {
+            let admin = User { role: UserRole::Admin, password_hash: password::hash(name, password).await? };
+            let write = Write::Create(admin.encode().into(), Lifetime::Durable);
+            match write.apply(&*store, &path(name)).await {
+                Ok(_) | Err(CoordinationError::AlreadyExists { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let registry = UserRegistry { store };
+        let actor = Actor { name, password };
+        registry.require_admin(actor, || "make a cluster".to_owned()).await?;
+        Ok(registry)
+    }
+
     /// What the user may do, if name and password are right.
     pub async fn authenticate(&self, name: &str, password: &str) -> Result<UserRole, UserError> {
         let (user, _) = self.existing(name).await?;

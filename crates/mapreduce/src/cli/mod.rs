@@ -1,5 +1,6 @@
 //! The command line. A command's file holds its arguments and what it does.
 
+mod by_hand;
 mod cancel;
 mod cluster;
 mod executor;
@@ -54,6 +55,7 @@ struct Cli {
 enum Command {
     Master(master::Args),
     Worker(worker::Args),
+    Cluster(by_hand::Args),
     #[command(hide = true)]
     Keeper(keeper::Args),
     #[command(hide = true)]
@@ -73,6 +75,7 @@ impl Command {
         match self {
             Command::Master(args) => on_one_thread?.block_on(args.run()),
             Command::Worker(args) => on_one_thread?.block_on(args.run()),
+            Command::Cluster(args) => on_one_thread?.block_on(args.run()),
             Command::Keeper(args) => args.run(),
             Command::Executor(args) => args.run(),
             Command::Run(args) => args.run(),

@@ -2,14 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{ClusterUrls, home, keeper};
+use mapreduce_core::Secret;
+use mapreduce_identity::Authority;
+
+use crate::{ClusterUrls, by_hand, home, keeper};
 
 use super::Result;
 
 /// The stores that masters and workers share.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Stores {
-    /// A local cluster's directory, which stands for all of the URLs below.
+    /// A cluster's directory on this machine, which stands for all of the URLs below.
     #[arg(long, value_name = "DIR", required_unless_present_all = ["coordination", "storage", "cluster_key_file"])]
     directory: Option<PathBuf>,
     /// Who is alive and who owns which job, such as sqlite:///absolute/directory,
@@ -24,37 +27,58 @@ pub(crate) struct Stores {
     cluster_key_file: Option<PathBuf>,
 }
 
+/// What masters and workers must know.
+pub(crate) struct Resolved {
+    pub urls: ClusterUrls,
+    pub cluster_key: Secret,
+    /// Of a cluster on several machines, if masters may run on this one.
+    pub authority: Option<Authority>,
+    /// The authority's certificate, in PEM.
+    pub ca: Option<String>,
+}
+
 impl Stores {
     /// The local cluster's directory, if there is one.
     pub fn directory(&self) -> Option<&Path> {
         self.directory.as_deref()
     }
 
-    /// The stores, with users at `users` or the person's own, and the cluster's key.
-    pub fn resolve(self, users: Option<String>) -> Result<(ClusterUrls, String)> {
-        let users = users.map_or_else(home::users_url, Ok)?;
+    /// The stores, with users at `users`, and the cluster's key. Unless they are elsewhere, a local cluster's users are the
+    /// person's own, and any other cluster's are where its coordination is.
+    pub fn resolve(self, users: Option<String>) -> Result<Resolved> {
         let local = self.directory.map(std::path::absolute).transpose()?;
-        let local_urls = local.as_deref().map(|d| ClusterUrls::local(d, users.clone())).transpose()?;
+        let local_urls = match &local {
+            // Who has users of its own may have no home.
+            Some(directory) => Some(ClusterUrls::local(directory, home::users_url().unwrap_or_default())?),
+            None => None,
+        };
         // Clap has seen to it that what is absent here follows from the directory.
         let absent = || "give --directory, or --coordination, --storage and --cluster-key-file";
         let key_file = self.cluster_key_file.or(local.as_deref().map(keeper::key_file)).ok_or_else(absent)?;
+        let coordination = self
+            .coordination
+            .or(local_urls.as_ref().map(|urls| urls.coordination.clone()))
+            .ok_or_else(absent)?;
         let urls = ClusterUrls {
-            coordination: (self.coordination)
-                .or(local_urls.as_ref().map(|urls| urls.coordination.clone()))
+            storage: self
+                .storage
+                .or(local_urls.as_ref().map(|urls| urls.storage.clone()))
                 .ok_or_else(absent)?,
-            storage: self.storage.or(local_urls.map(|urls| urls.storage)).ok_or_else(absent)?,
-            users,
+            users: users.or(local_urls.map(|urls| urls.users)).unwrap_or_else(|| coordination.clone()),
+            coordination,
         };
-        Ok((urls, read_key(&key_file)?))
+        let authority = local.as_deref().map(by_hand::authority).transpose()?.flatten();
+        let ca = local.as_deref().map(by_hand::ca).transpose()?.flatten();
+        Ok(Resolved { urls, cluster_key: read_key(&key_file)?, authority, ca })
     }
 }
 
 /// The cluster's key, which is never on a command line because everybody can read those.
-fn read_key(path: &Path) -> Result<String> {
+fn read_key(path: &Path) -> Result<Secret> {
     let key = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
     let key = key.trim();
     if key.is_empty() {
         return Err(format!("{} is empty: it must hold the cluster's key", path.display()).into());
     }
-    Ok(key.to_owned())
+    Ok(Secret::new(key))
 }

@@ -4,7 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use mapreduce_worker::WorkerOptions;
 
-use super::{Result, asked_to_end, stores::Stores};
+use super::{
+    Result, asked_to_end,
+    stores::{Resolved, Stores},
+};
 
 /// Run a worker until SIGTERM or SIGINT; tasks that run then have a while to finish.
 #[derive(Debug, clap::Args)]
@@ -42,7 +45,7 @@ impl Args {
     pub async fn run(self) -> Result {
         // A worker asks masters about users, and never their store.
         let own_scratch = self.stores.directory().map(|directory| directory.join("scratch"));
-        let (urls, cluster_key) = self.stores.resolve(None)?;
+        let Resolved { urls, cluster_key, authority: _, ca } = self.stores.resolve(None)?;
         let text =
             |path: PathBuf| path.into_os_string().into_string().map_err(|p| format!("{p:?} is not UTF-8"));
         let python = self.python.map(text).transpose()?;
@@ -51,6 +54,7 @@ impl Args {
             coordination: urls.coordination,
             storage: urls.storage,
             cluster_key,
+            ca,
             n_slots: self.slots,
             python: python.map(|python| vec![python, "-m".to_owned(), "mapreduce._executor".to_owned()]),
             commands,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mapreduce_coordination::{CoordinationError, records::RecordError};
 use mapreduce_core::JobId;
+use mapreduce_identity::{IdentityError, NoWay};
 use mapreduce_rpc::BadField;
 use mapreduce_storage::StorageError;
 use tonic::{Code, Status};
@@ -65,6 +66,12 @@ pub enum ClientError {
     /// The cluster's records can't be read.
     #[error(transparent)]
     Coordination(#[from] RecordError),
+    /// A master can't be spoken to so that nobody else hears it.
+    #[error(transparent)]
+    NoWay(#[from] NoWay),
+    /// There is no such cluster, or it can't be told.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The cluster's storage can't be read.
     #[error(transparent)]
     Storage(#[from] StorageError),

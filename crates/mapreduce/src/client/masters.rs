@@ -4,12 +4,15 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use mapreduce_coordination::{
     Coordinator,
-    records::{Member, RecordError, is_alive, members},
+    records::{Member, RecordError, cluster, is_alive, members},
 };
 use mapreduce_core::{Incarnation, Role};
+use mapreduce_identity::{NoWay, endpoint};
 use mapreduce_rpc::{MESSAGE_BYTES_MAX, control::jobs_client::JobsClient};
 use tokio::sync::{Mutex, watch};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
+
+use super::ClientError;
 
 /// A local connection is made in microseconds; a remote one in one round trip.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -22,10 +25,9 @@ pub(super) struct Master {
 }
 
 impl Master {
-    fn connect_lazily(member: &Member) -> Option<Master> {
-        let endpoint = Endpoint::from_shared(format!("http://{}", member.address.as_ref()?)).ok()?;
-        let channel = endpoint.connect_timeout(CONNECT_TIMEOUT).connect_lazy();
-        Some(Master { incarnation: member.incarnation.clone(), channel })
+    fn connect_lazily(member: &Member, ca: Option<&str>) -> Result<Master, NoWay> {
+        let endpoint = endpoint(member.address.as_deref().unwrap_or_default(), ca, CONNECT_TIMEOUT)?;
+        Ok(Master { incarnation: member.incarnation.clone(), channel: endpoint.connect_lazy() })
     }
 
     pub fn client(&self) -> JobsClient<Channel> {
@@ -55,19 +57,20 @@ impl Masters {
     }
 
     /// The live masters, a different one first at every call, so that they share the work.
-    pub async fn live(&self) -> Result<Vec<Master>, RecordError> {
+    pub async fn live(&self) -> Result<Vec<Master>, ClientError> {
         let mut known = self.known.lock().await;
         // An error means that coordination was closed, and shows in the next read.
         if known.changes.has_changed().unwrap_or(true) {
             known.changes.borrow_and_update();
-            let registered = members(&*self.coordinator, Role::Master).await.inspect_err(|_| {
-                known.changes.mark_changed();
-            })?;
+            let (registered, ca) = self.registered().await.inspect_err(|_| known.changes.mark_changed())?;
             let mut open: HashMap<Incarnation, Master> =
                 known.live.drain(..).map(|master| (master.incarnation.clone(), master)).collect();
-            let kept_or_new =
-                |member: &Member| open.remove(&member.incarnation).or_else(|| Master::connect_lazily(member));
-            known.live = registered.iter().filter_map(kept_or_new).collect();
+            let kept_or_new = |member: &Member| match open.remove(&member.incarnation) {
+                Some(master) => Ok(master),
+                None => Master::connect_lazily(member, ca.as_deref()),
+            };
+            let live: Result<_, NoWay> = registered.iter().map(kept_or_new).collect();
+            known.live = live.inspect_err(|_| known.changes.mark_changed())?;
         }
         let mut live = known.live.clone();
         if !live.is_empty() {
@@ -75,6 +78,14 @@ impl Masters {
             live.rotate_left(known.turn);
         }
         Ok(live)
+    }
+
+    /// The registered masters, and the authority by whose certificate they are known, if they speak TLS.
+    async fn registered(&self) -> Result<(Vec<Member>, Option<String>), RecordError> {
+        let registered = members(&*self.coordinator, Role::Master).await?;
+        // Read after them: masters make the record before they register.
+        let record = cluster(&*self.coordinator).await?;
+        Ok((registered, record.and_then(|(record, _)| record.ca)))
     }
 
     /// Tells of changes among the masters.

@@ -34,7 +34,11 @@ impl OwnKeeper {
     pub async fn start(options: &LocalOptions) -> Result<(OwnKeeper, RunningCluster), ClusterError> {
         let told = KeeperOptions {
             directory: options.directory.as_deref().map(absolute).transpose()?,
-            stores: Stores { coordination: options.coordination.clone(), storage: options.storage.clone() },
+            stores: Stores {
+                coordination: options.coordination.clone(),
+                storage: options.storage.clone(),
+                users: None,
+            },
             users: options.users_url.clone().map_or_else(home::users_url, Ok)?,
             slots_per_worker: options.slots_per_worker,
             lease_ms: options.lease_ms,

@@ -124,22 +124,25 @@ impl LocalCluster {
     /// Ends every process of the cluster, and with `cleanup` removes its state; of stores elsewhere, all jobs. Returns when
     /// nothing is left; once more does nothing more.
     pub async fn shutdown(&mut self, cleanup: bool) -> Result<(), ClusterError> {
-        let elsewhere = Stores::of(&self.directory)?;
-        let ended = match self.ask_to_shut_down(cleanup).await {
-            // The keeper was killed, and with it everything that it kept.
-            Err(ClusterError::NotRunning { .. }) => {
-                remove_leftovers(&self.directory, self.temporary, cleanup)
-                    .map_err(|e| ClusterError::Keeper(e.to_string()))
-            }
-            ended => ended,
+        let elsewhere = cleanup && Stores::of(&self.directory)? != Stores::default();
+        let left = |cleanup| {
+            remove_leftovers(&self.directory, self.temporary, cleanup)
+                .map_err(|e| ClusterError::Keeper(e.to_string()))
         };
-        if let (Ok(()), Some(keeper)) = (&ended, self.own_keeper.take()) {
+        // What is elsewhere can be found as long as the directory is there, which therefore goes last.
+        match self.ask_to_shut_down(cleanup && !elsewhere).await {
+            // The keeper was killed, and with it everything that it kept.
+            Err(ClusterError::NotRunning { .. }) => left(cleanup && !elsewhere)?,
+            ended => ended?,
+        }
+        if let Some(keeper) = self.own_keeper.take() {
             keeper.wait()?;
         }
-        if ended.is_ok() && cleanup && elsewhere != Stores::default() {
-            return leftovers::remove_jobs(&self.urls).await;
+        if elsewhere {
+            leftovers::remove_cluster(&self.urls).await?;
+            left(true)?;
         }
-        ended
+        Ok(())
     }
 
     async fn ask_to_shut_down(&self, cleanup: bool) -> Result<(), ClusterError> {

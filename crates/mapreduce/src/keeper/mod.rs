@@ -96,9 +96,9 @@ pub enum KeeperError {
         /// The directory.
         directory: PathBuf,
         /// Where they are.
-        there: Stores,
+        there: Box<Stores>,
         /// Where they should be.
-        wanted: Stores,
+        wanted: Box<Stores>,
     },
     /// It can't be told where the stores are.
     #[error(transparent)]
@@ -193,12 +193,10 @@ impl Keeper {
         let children =
             Children::new((!options.verbose).then_some(logs)).map_err(system("can't be a parent"))?;
         let listener = protocol::listen(&directory).map_err(system("can't listen for clients"))?;
-        let cluster = RunningCluster {
-            directory,
-            users: options.users.clone(),
-            keeper_pid: std::process::id(),
-            grace_ms: options.grace_ms,
-        };
+        // One that was made for several machines has users of its own.
+        let users = Stores::of(&directory)?.users.unwrap_or_else(|| options.users.clone());
+        let cluster =
+            RunningCluster { directory, users, keeper_pid: std::process::id(), grace_ms: options.grace_ms };
         let registration = Registration::new(&cluster)?;
         Ok(Keeper { options, children, listener, registration, state, lock, cluster })
     }
@@ -210,7 +208,7 @@ impl Keeper {
         command.arg("--lease-ms").arg(self.options.lease_ms.to_string());
         match role {
             Role::Master => {
-                command.arg("--users").arg(&self.options.users);
+                command.arg("--users").arg(&self.cluster.users);
             }
             Role::Worker => {
                 let slots = self.options.slots_per_worker;

@@ -3,13 +3,18 @@
 
 use std::{
     fs::{self, DirBuilder},
-    io::{self, Write},
+    io,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
 use super::{KeeperError, protocol, system};
-use crate::urls::{STORES, Stores, TEMPORARY};
+use crate::{
+    by_hand,
+    files::{new_key, write_once},
+    urls::{STORES, Stores, TEMPORARY},
+};
+use mapreduce_core::Persisted;
 
 /// Every name that a cluster makes in its directory; in one that a person gave, nothing else is touched.
 const NAMES: [&str; 10] = [
@@ -71,45 +76,31 @@ impl State {
     /// Makes the cluster's key, unless it has one: 256 random bits in hexadecimal, readable by its owner.
     pub fn create_key(&self) -> Result<(), KeeperError> {
         let path = key_file(&self.directory);
-        let write = || {
-            let mut random = [0u8; 32];
-            io::Read::read_exact(&mut fs::File::open("/dev/urandom")?, &mut random)?;
-            let key: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-            let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
-            file.write_all(key.as_bytes())?;
-            file.as_file().sync_all()?;
-            // It appears whole or not at all, and never replaces another.
-            match file.persist_noclobber(&path) {
-                Err(e) if e.error.kind() != io::ErrorKind::AlreadyExists => Err(e.error),
-                _ => Ok(()),
-            }
-        };
+        let write = || write_once(&path, new_key()?.as_bytes()).map(|_| ());
         write().map_err(system(format!("can't make {}", path.display())))
     }
 
     /// Keeps where the stores are that are not in the directory, from the first start on. A cluster that is carried on finds
     /// them where they were; others would be another cluster's.
     pub fn set_stores(&self, wanted: &Stores) -> Result<(), KeeperError> {
-        let there = Stores::of(&self.directory)?;
+        let there = Stores { users: None, ..Stores::of(&self.directory)? };
         if *wanted == Stores::default() || *wanted == there {
             return Ok(());
         }
         if there != Stores::default() || self.directory.join("coordination.db").exists() {
             return Err(KeeperError::OtherStores {
                 directory: self.directory.clone(),
-                there,
-                wanted: wanted.clone(),
+                there: Box::new(there),
+                wanted: Box::new(wanted.clone()),
             });
         }
         let path = self.directory.join(STORES);
-        let write = || {
-            let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
-            file.write_all(&serde_json::to_vec(wanted)?)?;
-            file.as_file().sync_all()?;
-            file.persist(&path).map_err(|e| e.error)?;
-            fs::File::open(&self.directory)?.sync_all()
+        let made = match write_once(&path, &wanted.encode()) {
+            // The lock is ours, and nobody else makes one that says nothing.
+            Ok(false) => Err(io::ErrorKind::AlreadyExists.into()),
+            made => made,
         };
-        write().map_err(system(format!("can't make {}", path.display())))
+        made.map(|_| ()).map_err(system(format!("can't make {}", path.display())))
     }
 
     /// The directory of log files, made if need be; what users print may be nobody else's business.
@@ -127,7 +118,7 @@ impl State {
         if self.temporary {
             return remove(&self.directory).map_err(failed(&self.directory));
         }
-        for name in NAMES.iter().filter(|_| cleanup) {
+        for name in NAMES.iter().chain(&by_hand::NAMES).filter(|_| cleanup) {
             let path = self.directory.join(name);
             remove(&path).map_err(failed(&path))?;
         }
@@ -171,7 +162,7 @@ mod tests {
     fn stores_elsewhere_are_kept_and_never_changed() {
         let scratch = tempfile::tempdir().unwrap();
         let state = State::prepare(Some(scratch.path()), false).unwrap();
-        let stores = |url: &str| Stores { coordination: Some(url.into()), storage: None };
+        let stores = |url: &str| Stores { coordination: Some(url.into()), ..Stores::default() };
         state.set_stores(&Stores::default()).unwrap();
         assert_eq!(Stores::of(scratch.path()), Ok(Stores::default()));
         state.set_stores(&stores("zookeeper://a/x")).unwrap();

@@ -1,6 +1,7 @@
 //! The gRPC server of a master. Credentials are checked on every call, before anything else.
 
 mod jobs;
+mod joins;
 mod workers;
 
 pub use workers::to_event;
@@ -11,9 +12,10 @@ use mapreduce_coordination::{
     Coordinator,
     users::{Authenticator, UserError, UserRole},
 };
+use mapreduce_core::ClusterId;
 use mapreduce_rpc::{
     MESSAGE_BYTES_MAX,
-    control::{jobs_server::JobsServer, workers_server::WorkersServer},
+    control::{jobs_server::JobsServer, joins_server::JoinsServer, workers_server::WorkersServer},
     headers::Credentials,
 };
 use tokio::{net::TcpListener, sync::oneshot};
@@ -23,28 +25,41 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 
-use crate::{MasterError, incarnation::Handle};
+use crate::{MasterError, MasterOptions, incarnation::Handle};
 
 /// Serves until `stop` fires or its sender is dropped.
 pub(crate) fn serve(
     handle: &Handle,
     users: Arc<dyn Coordinator>,
-    cluster_key: &str,
+    options: &MasterOptions,
+    cluster: &ClusterId,
     listener: TcpListener,
     stop: oneshot::Receiver<()>,
 ) -> Result<impl Future<Output = ()> + use<>, MasterError> {
     let guard = Arc::new(Guard {
         users: Authenticator::new(users)?,
-        cluster_key: blake3::hash(cluster_key.as_bytes()),
+        cluster_key: blake3::hash(options.cluster_key.reveal().as_bytes()),
     });
     let jobs = JobsServer::new(jobs::Service { handle: handle.clone(), guard: guard.clone() });
     let workers = WorkersServer::new(workers::Service { handle: handle.clone(), guard });
+    let joins = options.authority.as_ref().map(|authority| {
+        let told = Arc::new(joins::Told::of(options, authority));
+        JoinsServer::new(joins::Service { handle: handle.clone(), told })
+    });
+    let mut server = Server::builder();
+    if let Some(authority) = &options.authority {
+        let tls = mapreduce_identity::server(authority, cluster)?;
+        server = server
+            .tls_config(tls)
+            .map_err(|source| MasterError::Server { address: options.listen, source })?;
+    }
     // A cable that was cut closes no stream: who is silent for a lease is asked, and gone after another.
-    let server = Server::builder()
+    let server = server
         .http2_keepalive_interval(Some(handle.0.lease))
         .http2_keepalive_timeout(Some(handle.0.lease))
         .add_service(jobs.max_decoding_message_size(MESSAGE_BYTES_MAX))
-        .add_service(workers.max_decoding_message_size(MESSAGE_BYTES_MAX));
+        .add_service(workers.max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_optional_service(joins);
     let stopped = async {
         let _ = stop.await;
     };

@@ -1,0 +1,62 @@
+//! `mapreduce cluster init`: a new cluster, and the first machine's directory.
+
+use std::path::PathBuf;
+
+use mapreduce_coordination::users::{DEFAULT_PASSWORD, UserRegistry};
+use mapreduce_core::{ClusterId, Persisted, Secret};
+use mapreduce_identity::{self as identity, Authority, Stores as Open};
+
+use super::{ByHandError, CA, CA_KEY, NewDirectory};
+use crate::{Stores, files::new_key, keeper::key_file, urls::STORES};
+
+/// What a new cluster is made of.
+#[derive(Debug, Clone)]
+pub struct InitOptions {
+    /// The first machine's directory.
+    pub directory: PathBuf,
+    /// Who is alive, who owns which job, and who may log in.
+    pub coordination: String,
+    /// Input, map output, markers, results.
+    pub storage: String,
+    /// The first admin.
+    pub username: String,
+    /// Its password.
+    pub password: Secret,
+}
+
+/// Makes a cluster in stores that no other one uses. What was cut short is done again with another directory and the same
+/// password; once the cluster is there, it is an error.
+pub async fn init(options: InitOptions) -> Result<ClusterId, ByHandError> {
+    let InitOptions { directory, coordination, storage, username, password } = options;
+    if password.reveal() == DEFAULT_PASSWORD {
+        return Err(ByHandError::DefaultPassword(DEFAULT_PASSWORD));
+    }
+    let coordinator = mapreduce_coordination::open(&coordination, None).await?;
+    let store = mapreduce_storage::open(&storage).map_err(identity::IdentityError::from)?;
+    let stores =
+        Open { coordinator: &*coordinator, coordination: &coordination, store: &store, storage: &storage };
+    let id = stores.new_id().await.map_err(|error| match error {
+        identity::IdentityError::Exists { coordination, cluster } => {
+            ByHandError::Exists { coordination, cluster }
+        }
+        error => error.into(),
+    })?;
+    let directory = NewDirectory::make(&directory)?;
+    UserRegistry::begin(coordinator.clone(), &username, password.reveal()).await?;
+
+    let authority = Authority::new(&id)?;
+    directory.write_named(CA, &authority.certificate)?;
+    directory.write_named(CA_KEY, authority.key.reveal())?;
+    let key = key_file(&directory.0);
+    directory.write(&key, new_key().map_err(super::io_error(&key))?.as_bytes())?;
+    let kept = Stores {
+        coordination: Some(coordination.clone()),
+        storage: Some(storage.clone()),
+        users: Some(coordination.clone()),
+    };
+    directory.write(&directory.0.join(STORES), &kept.encode())?;
+    // Last: from here on there is a cluster, and it has all that it needs.
+    stores.begin_as(id.clone(), Some(authority.certificate)).await?;
+    coordinator.close().await;
+    Ok(id)
+}
