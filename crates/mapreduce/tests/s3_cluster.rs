@@ -8,6 +8,8 @@ mod by_hand;
 mod ceph;
 #[path = "support/gate.rs"]
 mod gate;
+#[path = "../../storage/tests/support/janitor.rs"]
+mod janitor;
 #[path = "support/owner.rs"]
 mod owner;
 

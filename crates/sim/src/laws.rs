@@ -21,6 +21,7 @@ use crate::{
 /// What an object is, by its name.
 enum Kind {
     Marker(TaskId),
+    Failure(TaskId, AttemptId),
     History,
     Attempt,
     Result,
@@ -36,6 +37,9 @@ fn kind(path: &Path) -> Option<(JobId, Kind)> {
     let job = job.parse().ok().filter(|_| jobs == "jobs")?;
     let kind = match rest.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["commits", stage, task] => Kind::Marker(format!("{stage}/{task}").parse().ok()?),
+        ["failures", stage, task, attempt] => {
+            Kind::Failure(format!("{stage}/{task}").parse().ok()?, attempt.parse().ok()?)
+        }
         ["history", _] => Kind::History,
         ["attempts", ..] => Kind::Attempt,
         ["result"] => Kind::Result,
@@ -67,6 +71,10 @@ pub(crate) fn written(process: &Process, path: &Path, before: Option<&Bytes>, no
                 Ok(marker) => names_what_is_there(world, job, &marker),
                 Err(e) => world.violate(format_args!("I4: a marker of {task} that can't be read: {e}")),
             }
+        }
+        // Who has died meanwhile told nobody of it, and no owner could know of it before.
+        Kind::Failure(task, attempt) if process.is_dead() => {
+            world.state().posthumous.insert((job, task, attempt));
         }
         Kind::Result => world.uphold(invariants::result_step(before, Some(now))),
         Kind::Once if before.is_some_and(|before| before != now) => {
@@ -160,7 +168,7 @@ pub(crate) fn deleted(process: &Process, path: &Path) {
         Kind::History | Kind::Result | Kind::Once => {
             world.violate(format_args!("I11: {path} is deleted while its job lives"));
         }
-        Kind::Other => {}
+        Kind::Failure(..) | Kind::Other => {}
     }
 }
 

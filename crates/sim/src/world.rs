@@ -83,6 +83,8 @@ pub(crate) struct State {
     changes: BTreeMap<String, u64>,
     /// Every attempt that has begun.
     pub(crate) begun: BTreeSet<(JobId, TaskId, AttemptId)>,
+    /// Failures that took effect when who wrote them was dead.
+    pub(crate) posthumous: BTreeSet<(JobId, TaskId, AttemptId)>,
     /// When a job came to each of its owners but the first.
     pub(crate) owned_since: BTreeMap<(JobId, Epoch), u64>,
     /// Since when a process has known of a task's marker.
@@ -110,6 +112,7 @@ impl World {
             cancelled: BTreeSet::new(),
             changes: BTreeMap::new(),
             begun: BTreeSet::new(),
+            posthumous: BTreeSet::new(),
             owned_since: BTreeMap::new(),
             seen_markers: BTreeMap::new(),
             violations: Vec::new(),

@@ -7,6 +7,8 @@ mod ceph;
 mod common;
 #[path = "support/hdfs.rs"]
 mod hdfs_servers;
+#[path = "support/janitor.rs"]
+mod janitor;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -5,6 +5,8 @@
 mod common;
 #[path = "support/cutting.rs"]
 mod cutting;
+#[path = "support/janitor.rs"]
+mod janitor;
 #[path = "support/hdfs.rs"]
 mod servers;
 

@@ -5,6 +5,8 @@
 #[path = "support/ceph.rs"]
 mod ceph;
 mod common;
+#[path = "support/janitor.rs"]
+mod janitor;
 
 use std::{net::TcpListener, sync::LazyLock, time::Duration};
 

@@ -8,9 +8,6 @@
     reason = "helpers of tests fail by panicking"
 )]
 
-#[path = "janitor.rs"]
-mod janitor;
-
 use std::{
     fs::{self, File},
     net::{TcpListener, TcpStream},
@@ -21,8 +18,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use janitor::janitor;
 use object_store::{aws::AmazonS3Builder, path::Path, signer::Signer};
+
+use crate::janitor::janitor;
 
 const INSTALL: &str = "these tests need a real Ceph: apt-get install -y --no-install-recommends ceph-common ceph-mon \
                        ceph-osd radosgw";

@@ -7,9 +7,6 @@
     reason = "helpers of tests fail by panicking"
 )]
 
-#[path = "janitor.rs"]
-mod janitor;
-
 use std::{
     fs::{self, File},
     net::TcpListener,
@@ -20,8 +17,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use janitor::janitor;
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::janitor::janitor;
 
 const INSTALL: &str = "these tests need a real HDFS, which needs Java 17: apt-get install -y --no-install-recommends \
                        openjdk-17-jre-headless; the rest comes from PyPI with python3, its venv and pip";

@@ -1,4 +1,5 @@
 //! Who cleans up behind the servers of a test, whatever ends it.
+#![allow(clippy::expect_used, reason = "helpers of tests fail by panicking")]
 
 use std::{
     path::Path,
