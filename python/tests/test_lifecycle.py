@@ -118,7 +118,7 @@ def test_ctrl_c_ends_the_wait_and_the_cluster(private):
     assert client.stdout.readline() == "waiting\n"
     os.killpg(client.pid, signal.SIGINT)  # as a terminal does
     output, errors = client.communicate()
-    assert output == "2 False\n"
+    assert output == "2 False\n", errors
     assert errors.rstrip().endswith("KeyboardInterrupt")
     assert client.returncode == -signal.SIGINT
     assert_nothing_is_left(private)
