@@ -20,6 +20,9 @@ Upload = Callable[[str, Callable[[], bool]], bytes]
 _FETCHED_BYTES_MAX = 64 << 20
 """A larger result, as stored, is not fetched before somebody asks for it."""
 
+_SLICE_S = 0.5
+"""The longest that a Ctrl-C may go unnoticed."""
+
 _PATIENCE_S = 10
 """How long a cancellation waits for a submission that is under way."""
 
@@ -115,6 +118,9 @@ class MapReduceFuture(Future[list[tuple[Any, Any]]]):
             ClusterError: The cluster was shut down before the job had ended.
         """
         self._check_process()
+        # A Ctrl-C in the moment before a wait begins is not noticed until it ends: with no timeout, in slices.
+        while timeout is None and not wait([self], _SLICE_S).done:
+            pass
         result = super().result(timeout)
         if result is None:  # it was too large to be fetched unasked
             result = self._client.collect(self.job_id, None)
