@@ -3,59 +3,28 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
+#[path = "support/heap.rs"]
+mod heap;
+
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
     fs,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicUsize, Ordering},
 };
 
+use heap::Counting;
 use mapreduce_decoders::TARGETS;
 
 /// No input of the corpus, none of which is longer than some kilobytes, may take more.
 const MEMORY_BYTES_MAX: usize = 64 << 20;
 
-static TAKEN: AtomicUsize = AtomicUsize::new(0);
-static MOST: AtomicUsize = AtomicUsize::new(0);
-
-/// The system's allocator, which counts: what is asked for counts, whether or not it is used.
-struct Counting;
-
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-// Sound because every call is handed on as it is.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size());
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(layout.size());
-        unsafe { System.alloc_zeroed(layout) }
-    }
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        TAKEN.fetch_sub(layout.size(), Ordering::Relaxed);
-        unsafe { System.dealloc(pointer, layout) }
-    }
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count(size);
-        TAKEN.fetch_sub(layout.size(), Ordering::Relaxed);
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-fn count(bytes: usize) {
-    let taken = TAKEN.fetch_add(bytes, Ordering::Relaxed) + bytes;
-    MOST.fetch_max(taken, Ordering::Relaxed);
-}
-
 /// How much memory a call takes at its worst.
 fn memory_of(call: impl FnOnce()) -> usize {
-    let before = TAKEN.load(Ordering::Relaxed);
-    MOST.store(before, Ordering::Relaxed);
+    let mark = heap::mark();
     call();
-    MOST.load(Ordering::Relaxed).saturating_sub(before)
+    heap::most_since(mark)
 }
 
 fn corpus(target: &str) -> Vec<PathBuf> {

@@ -77,11 +77,7 @@ fn print(verdict: &Verdict) -> ExitCode {
 }
 
 fn kill_points(kind: Calm, pairs: bool) -> ExitCode {
-    let mut faults = many::deaths(kind);
-    if !pairs {
-        faults.extend(many::failures(kind));
-        faults.extend(many::cut_offs(kind));
-    }
+    let faults = if pairs { many::deaths(kind) } else { many::single_faults(kind) };
     println!("{kind:?}: {} single faults", faults.len());
     report(many::run(faults.len() as u64, |n| match pairs {
         false => many::with(kind, &faults[n as usize]),

@@ -73,14 +73,10 @@ pub fn deaths(kind: Calm) -> Vec<Vec<Fault>> {
     fault::deaths(&[], &run::calm(kind, Vec::new(), false).points)
 }
 
-/// Every single call of it that fails.
-pub fn failures(kind: Calm) -> Vec<Vec<Fault>> {
-    fault::failures(run::calm(kind, Vec::new(), false).points.len() as u64)
-}
-
-/// Every single call of it, during which its caller is cut off.
-pub fn cut_offs(kind: Calm) -> Vec<Vec<Fault>> {
-    fault::cut_offs(&run::calm(kind, Vec::new(), false).points)
+/// Every single fault in it: deaths, calls that fail, and calls whose callers are cut off meanwhile.
+pub fn single_faults(kind: Calm) -> Vec<Vec<Fault>> {
+    let points = run::calm(kind, Vec::new(), false).points;
+    [fault::deaths(&[], &points), fault::failures(points.len() as u64), fault::cut_offs(&points)].concat()
 }
 
 /// The calm world with these faults.

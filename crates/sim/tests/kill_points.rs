@@ -37,7 +37,7 @@ fn whatever_fails_at_whichever_call_a_job_that_fails_uses_up_no_more_than_its_bu
 }
 
 fn at_every_call(kind: Calm) -> Summary {
-    let faults = [many::deaths(kind), many::failures(kind), many::cut_offs(kind)].concat();
+    let faults = many::single_faults(kind);
     let summary = many::run(faults.len() as u64, |n| many::with(kind, &faults[n as usize]));
     eprintln!("{kind:?}: {summary}");
     assert!(summary.failed.is_empty(), "{}", summary.failed.join("\n\n"));

@@ -16,7 +16,7 @@ use self::generated::{
 };
 pub(super) use self::generated::{auth_client::AuthClient, kv_client::KvClient, lease_client::LeaseClient};
 
-#[allow(missing_docs, clippy::all, reason = "generated")]
+#[expect(clippy::all, reason = "generated")]
 mod generated {
     tonic::include_proto!("etcdserverpb");
 }

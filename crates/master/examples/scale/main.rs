@@ -9,6 +9,7 @@
 #![expect(clippy::print_stdout, reason = "it is a command")]
 
 mod cpu;
+#[path = "../../../decoders/tests/support/heap.rs"]
 mod heap;
 mod scheduling;
 mod takeover;

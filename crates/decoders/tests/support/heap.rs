@@ -1,4 +1,4 @@
-//! What is asked of the allocator, counted: the master's memory, not the allocator's way with it.
+//! What is asked of the allocator, counted, whether or not it is used. For tests, and for `make scale`.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
