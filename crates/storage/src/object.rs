@@ -74,7 +74,7 @@ pub async fn create<T: Persisted>(store: &Store, path: &Path, record: &T) -> Res
             _ => tries += 1,
         }
         // What one try leaves open is not settled by another that found no room.
-        if !matches!(error, StorageError::Full { .. }) {
+        if !is_certain {
             doubt = Some(error);
         }
     }

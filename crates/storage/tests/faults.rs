@@ -24,6 +24,19 @@ async fn a_create_whose_reply_is_lost_is_found_to_be_ours() {
     assert_eq!(read_marker(&memory, JOB, map(0)).await.unwrap(), Some(ours));
 }
 
+/// Else a power cut could take back what was read back.
+#[tokio::test]
+async fn what_nobody_said_to_be_durable_is_not_relied_upon() {
+    let memory = open("memory:///").unwrap();
+    let (ours, path) = (marker(map(0), attempt(1, 1)), paths::marker(JOB, map(0)));
+    // It is created; neither is it written once more, nor again after each look.
+    let puts = [ReplyLost, RequestLost, Fault::None, RequestLost, Fault::None, RequestLost];
+    let error = create(&Faulty::over(&memory, &puts, &[]), &path, &ours).await.unwrap_err();
+    assert!(matches!(error, StorageError::Unavailable { .. }), "{error}");
+    let store = Faulty::over(&memory, &[RequestLost, RequestLost], &[]);
+    assert_eq!(create(&store, &path, &ours).await.unwrap(), Created::Same);
+}
+
 #[tokio::test]
 async fn a_commit_whose_reply_is_lost_is_lost_if_another_was_first() {
     let memory = open("memory:///").unwrap();
