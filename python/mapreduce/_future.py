@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, wait
 from dataclasses import dataclass
@@ -100,7 +101,8 @@ class MapReduceFuture(Future[list[tuple[Any, Any]]]):
         """
         if self._job_id is None:
             self._check_process()
-            self._has_id.wait()
+            while not self._has_id.wait(_SLICE_S):
+                pass
         if self._job_id is None:
             raise ClusterError("the job has no id: it ended before there was a master to give it one")
         return self._job_id
@@ -118,10 +120,7 @@ class MapReduceFuture(Future[list[tuple[Any, Any]]]):
             ClusterError: The cluster was shut down before the job had ended.
         """
         self._check_process()
-        # A Ctrl-C in the moment before a wait begins is not noticed until it ends: with no timeout, in slices.
-        while timeout is None and not wait([self], _SLICE_S).done:
-            pass
-        result = super().result(timeout)
+        result = super().result(self._await_end(timeout))
         if result is None:  # it was too large to be fetched unasked
             result = self._client.collect(self.job_id, None)
         return result
@@ -145,7 +144,7 @@ class MapReduceFuture(Future[list[tuple[Any, Any]]]):
     def _wait_for_pairs(self, timeout: float | None = None) -> None:
         """Waits for the job's end; its result is not fetched, unless it was asked for before."""
         self._streamed = True
-        super().result(timeout)
+        super().result(self._await_end(timeout))
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """What :meth:`result` would raise, or None if it would not; waits for it.
@@ -154,7 +153,20 @@ class MapReduceFuture(Future[list[tuple[Any, Any]]]):
             timeout: For how many seconds to wait; None for as long as it takes.
         """
         self._check_process()
-        return super().exception(timeout)
+        return super().exception(self._await_end(timeout))
+
+    def _await_end(self, timeout: float | None = None) -> float | None:
+        """Waits for the job's end, and gives the rest of the timeout: none, or no time at all.
+
+        In slices, since Python does not notice a Ctrl-C in the moment before a wait begins until it ends.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self.done():
+            left = _SLICE_S if deadline is None else min(_SLICE_S, deadline - time.monotonic())
+            if left <= 0:
+                break
+            wait([self], left)
+        return None if timeout is None else 0
 
     def running(self) -> bool:
         """Whether the job is in the cluster and has not ended."""
@@ -207,7 +219,7 @@ class MapReduceFuture(Future[list[tuple[Any, Any]]]):
             return False
         if self._claim():
             self._set_cancelled()
-        wait([self])
+        self._await_end()
         return self.cancelled()
 
     def _await_submission(self, patience_s: float) -> None:
