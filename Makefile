@@ -1,11 +1,11 @@
 # The whole set-up and every check. `make demo` and `make test` need nothing but Python 3.10+, cargo and a C
-# compiler, and the tests of HDFS Java 17; everything Python goes into .venv, everything Rust into ./target (or
+# compiler, and the tests what README.md says; everything Python goes into .venv, everything Rust into ./target (or
 # CARGO_TARGET_DIR), HDFS's jars too.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: build demo test lint sim kill-points fuzz sanitize mutants storm hosts power-cuts waste scale bench bench-stores bench-instructions clean
+.PHONY: build images demo test lint sim kill-points fuzz sanitize mutants storm hosts power-cuts waste scale bench bench-stores bench-instructions clean
 
 # What is passed on to a benchmark.
 ARGS ?=
@@ -40,6 +40,16 @@ $(VENV)/.installed: $(VENV)/.tools $(SOURCES)
 	cargo build --release --locked -p mapreduce -p mapreduce-python
 	$(PIP) install -c constraints.txt --no-build-isolation '.[dev]'
 	mv $@.began $@
+
+# The images of deploy/docker, for containers: of this build, and of the Python that runs here.
+HADOOP_JARS := $(or $(CARGO_TARGET_DIR),target)/tmp/hadoop-2.7.3-jars
+images: build $(HADOOP_JARS)
+	rm -rf target/wheels
+	$(PIP) wheel -c constraints.txt --no-build-isolation --wheel-dir target/wheels .
+	PYTHON=python deploy/docker/images.sh target/wheels $(HADOOP_JARS)
+
+$(HADOOP_JARS):
+	$(PYTHON) crates/storage/tests/support/hadoop_jars.py $@
 
 demo: build
 	python examples/demo.py

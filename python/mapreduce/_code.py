@@ -1,7 +1,8 @@
 """The user's functions on their way from the client to the executors: one object, pickled with cloudpickle.
 
 Functions of ``__main__`` and of notebook cells travel by value, those of importable modules by name, together
-with the client's ``sys.path``. The source lines of what travels by value go along, so that tracebacks show them.
+with the client's ``sys.path`` and, to other machines, its own modules. The source lines of what travels by value go
+along, so that tracebacks show them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mapreduce import _broadcast
+from mapreduce import _broadcast, _modules
 from mapreduce.errors import InvalidTypeError, SerializationError
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def dump(
     partition_func: Callable[..., Any] | None = None,
     *,
     streams: bool = False,
+    elsewhere: bool = False,
 ) -> tuple[bytes, dict[str, _broadcast.Broadcast[Any]]]:
     """The code object of a job, and the broadcasts that it refers to, by digest.
 
@@ -40,6 +42,7 @@ def dump(
         combine_func: The combiner, if there is one.
         partition_func: The partitioner, if there is one.
         streams: Whether ``reduce_func`` gets an iterator instead of a list.
+        elsewhere: Whether they may be called where the files of this machine are not.
 
     Raises:
         InvalidTypeError: One of them can't be called.
@@ -58,8 +61,9 @@ def dump(
     }
     with _broadcast.collected() as broadcasts:
         pickled = _dump_functions(named, functions)
-    # Two layers: the path must be set before the functions are unpickled, because that imports their modules.
+    # Two layers: where modules are must be known before the functions are unpickled, because that imports them.
     code = {
+        "modules": _modules.collect() if elsewhere else {},
         "sys_path": [os.path.abspath(entry) for entry in sys.path],
         "linecache": {name: linecache.getlines(name) for name in _source_names(*named.values())},
         "streams": streams,
@@ -104,6 +108,7 @@ def load(pickled: bytes, open_side_input: Callable[[str], int]) -> Code:
     _broadcast.serve(open_side_input)
     code = pickle.loads(pickled)
     sys.path.extend(entry for entry in code["sys_path"] if entry not in sys.path)
+    _modules.install(code["modules"])
     for name, lines in code["linecache"].items():
         # Without a modification time the entry is never checked against a file.
         linecache.cache[name] = (sum(map(len, lines)), None, lines, name)

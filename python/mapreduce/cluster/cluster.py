@@ -15,6 +15,7 @@ from mapreduce.files import EarlierResult, Input, Output
 
 if TYPE_CHECKING:
     from mapreduce._future import MapReduceFuture
+    from mapreduce.cluster._containers import Containers
     from mapreduce.cluster.local_monitoring import LocalMonitoring
 
 Self = TypeVar("Self", bound="Cluster")
@@ -34,7 +35,12 @@ class Cluster:
     It is not made by itself: :class:`LocalCluster` starts one, :func:`mapreduce.connect` finds one.
     """
 
-    def __init__(self, native: _native.Cluster | _native.Connection, *, owned: bool, verbose: bool) -> None:
+    _elsewhere = True
+    """Whether its workers may be where the files of this machine are not."""
+
+    def __init__(
+        self, native: _native.Cluster | _native.Connection | Containers, *, owned: bool, verbose: bool
+    ) -> None:
         self._verbose = verbose
         self._client = native.client()
         self._threads: set[threading.Thread] = set()
@@ -158,7 +164,9 @@ class Cluster:
         if values is not None:
             _arguments.one_of("values", values, ("list", "iterator"))
         streams = _code.wants_iterator(reduce_func) if values is None else values == "iterator"
-        code, broadcasts = _code.dump(inputs, reduce_func, combine_func, partition_func, streams=streams)
+        code, broadcasts = _code.dump(
+            inputs, reduce_func, combine_func, partition_func, streams=streams, elsewhere=self._elsewhere
+        )
         self._client.check_process()
 
         def upload(job_id: str, is_cancelled: Callable[[], bool]) -> bytes:
@@ -211,7 +219,7 @@ class Cluster:
 
 
 def finish(
-    cluster: _native.Cluster | _native.Connection,
+    cluster: _native.Cluster | _native.Connection | Containers,
     threads: set[threading.Thread],
     *,
     shutdown: bool,

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING, Literal
 
 from mapreduce import _arguments, _native
 from mapreduce._program import find_program
 from mapreduce.authentication.auth import Auth
 from mapreduce.cluster.cluster import Cluster, finish
+from mapreduce.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from mapreduce.cluster._containers import Containers
+
+Backend = Literal["processes", "compose"]
 
 
 class LocalCluster(Cluster):
@@ -34,6 +41,9 @@ class LocalCluster(Cluster):
         storage: Where data, output and markers are, if not in the ``directory``, which must then be given:
             ``hdfs://host:port/directory``, ``s3://bucket/path`` or ``file:///absolute/directory``. It is kept in the
             ``directory``, too.
+        backend: ``processes`` of this machine, or containers of it by Docker ``compose``: each master and worker in
+            one of its own, with a ZooKeeper of three servers and an HDFS of three DataNodes for this cluster alone.
+            None for what the environment says in ``MAPREDUCE_BACKEND``, else ``processes``.
         keep_alive: Whether the cluster outlives this process; it needs a ``directory``, by which others find it.
         slots_per_worker: Tasks that a worker runs at one time.
         lease_ms: After how many milliseconds of silence a process is taken for dead. A killed process is noticed
@@ -64,6 +74,7 @@ class LocalCluster(Cluster):
         directory: str | os.PathLike[str] | None = None,
         coordination: str | None = None,
         storage: str | None = None,
+        backend: Backend | None = None,
         keep_alive: bool = False,
         slots_per_worker: int = 1,
         lease_ms: int = 2000,
@@ -85,13 +96,34 @@ class LocalCluster(Cluster):
         _arguments.count("lease_ms", lease_ms, least=100)
         _arguments.count("grace_ms", grace_ms, least=0)
         _arguments.count_or_none("memory_bytes_max", memory_bytes_max, least=64 << 20, most=1 << 60)
-        login = auth._login()
-        if initialize:
-            if not self._owned:
-                _arguments.given("directory", place, "keep_alive=True: others find the cluster by it")
+        self._native: _native.Cluster | Containers
+        if initialize and keep_alive:
+            _arguments.given("directory", place, "keep_alive=True: others find the cluster by it")
+        if not initialize:
+            place = _arguments.given("directory", place, "initialize=False: it says which cluster to attach to")
+            self._native = _attach(place, auth)
+        elif _backend(backend) == "compose":
+            if coordination is not None or storage is not None:
+                raise InvalidArgumentError(
+                    "backend='compose' brings a ZooKeeper and an HDFS: leave coordination and storage out"
+                )
+            from mapreduce.cluster._containers import Containers
+
+            self._native = Containers.start(
+                place,
+                auth,
+                n_workers=n_workers,
+                n_masters=n_masters,
+                slots_per_worker=slots_per_worker,
+                lease_ms=lease_ms,
+                grace_ms=grace_ms,
+                memory_bytes_max=memory_bytes_max,
+                keep_alive=keep_alive,
+            )
+        else:
             self._native = _native.Cluster.start(
                 place,
-                *login,
+                *auth._login(),
                 coordination=coordination,
                 storage=storage,
                 n_workers=n_workers,
@@ -104,14 +136,11 @@ class LocalCluster(Cluster):
                 program=find_program(),
                 python=sys.executable,
             )
-            begun = f"{n_masters} masters and {n_workers} workers started in {self._native.directory}"
-        else:
-            place = _arguments.given("directory", place, "initialize=False: it says which cluster to attach to")
-            self._native = _native.Cluster.attach(place, *login)
-            begun = f"attached to the cluster in {place}"
+        self._elsewhere = not isinstance(self._native, _native.Cluster)
         self.directory = self._native.directory
         super().__init__(self._native, owned=self._owned, verbose=verbose)
-        self._say(begun)
+        begun = f"{n_masters} masters and {n_workers} workers started" if initialize else "attached to the cluster"
+        self._say(f"{begun} in {self.directory}")
 
     def __repr__(self) -> str:
         state = "" if self._finish.alive else " (shut down)"
@@ -166,3 +195,19 @@ class LocalCluster(Cluster):
             finish(self._native, self._threads, shutdown=True, cleanup=cleanup)
             self._finish.detach()
             self._say("shut down")
+
+
+def _backend(named: Backend | None) -> str:
+    name, backend = ("MAPREDUCE_BACKEND", os.environ.get("MAPREDUCE_BACKEND")) if named is None else ("backend", named)
+    if not backend:
+        return "processes"
+    _arguments.one_of(name, backend, ("processes", "compose"))
+    return backend
+
+
+def _attach(place: str, auth: Auth) -> _native.Cluster | Containers:
+    if os.path.exists(os.path.join(place, "compose.env")):
+        from mapreduce.cluster._containers import Containers
+
+        return Containers.attach(place, auth)
+    return _native.Cluster.attach(place, *auth._login())

@@ -97,8 +97,8 @@ class LocalMonitoring:
 
 
 def _processes(processes: list[Process], what: str, load: Counter[str | None]) -> str:
-    rows = [(one.id, one.pid, one.address or "-", load[one.id]) for one in processes]
-    return table(("id", "pid", "address", what), rows)
+    rows = [(one.id, one.host, one.pid, one.address or "-", load[one.id]) for one in processes]
+    return table(("id", "host", "pid", "address", what), rows)
 
 
 def _tasks(jobs: list[Job], stage: str, full: bool) -> str:

@@ -17,13 +17,15 @@ class Process:
 
     Attributes:
         id: Such as ``worker-0123456789ab``; made new at every start of a process and never used again.
-        pid: Its process id.
+        host: The name of its machine; in a container, the first 12 digits of the container's id.
+        pid: Its process id there.
         address: ``host:port`` where a master listens; None for a worker.
         n_slots: Tasks a worker runs at one time; 0 for a master.
         started_at_ms: When it started, in milliseconds since 1970.
     """
 
     id: str
+    host: str
     pid: int
     address: str | None
     n_slots: int
@@ -33,6 +35,7 @@ class Process:
     def _from_json(cls, member: Json) -> Process:
         return cls(
             id=member["incarnation"],
+            host=member["host"],
             pid=member["pid"],
             address=member["address"],
             n_slots=member["n_slots"],

@@ -10,7 +10,7 @@ use std::{
 use mapreduce_core::{Role, Secret};
 use mapreduce_identity::Token;
 
-use super::Result;
+use super::{Result, stores::read_secret};
 use crate::by_hand::{self, InitOptions, Joined};
 
 /// Make a cluster on several machines, or let machines join it.
@@ -37,7 +37,8 @@ impl Args {
     }
 }
 
-/// Make a new cluster: its keys, its certificates and its first admin, whose password is MAPREDUCE_PASSWORD, or asked for.
+/// Make a new cluster: its keys, its certificates and its first admin, whose password is in --password-file, or
+/// MAPREDUCE_PASSWORD, or asked for.
 #[derive(Debug, clap::Args)]
 struct Init {
     /// Where this machine's masters and workers find all that they must know.
@@ -51,12 +52,18 @@ struct Init {
     /// The first admin.
     #[arg(long, value_name = "NAME", default_value = "admin")]
     username: String,
+    /// A file with nothing but the first admin's password.
+    #[arg(long, value_name = "PATH")]
+    password_file: Option<PathBuf>,
 }
 
 impl Init {
     async fn run(self) -> Result {
-        let Init { directory, coordination, storage, username } = self;
-        let password = new_password(&username)?;
+        let Init { directory, coordination, storage, username, password_file } = self;
+        let password = match password_file {
+            Some(path) => read_secret(&path, "the first admin's password")?,
+            None => new_password(&username)?,
+        };
         let shown = directory.display().to_string();
         let id = by_hand::init(InitOptions { directory, coordination, storage, username, password }).await?;
         writeln!(io::stdout(), "{id} is made; start its masters by")?;

@@ -69,16 +69,16 @@ impl Stores {
         };
         let authority = local.as_deref().map(by_hand::authority).transpose()?.flatten();
         let ca = local.as_deref().map(by_hand::ca).transpose()?.flatten();
-        Ok(Resolved { urls, cluster_key: read_key(&key_file)?, authority, ca })
+        Ok(Resolved { urls, cluster_key: read_secret(&key_file, "the cluster's key")?, authority, ca })
     }
 }
 
-/// The cluster's key, which is never on a command line because everybody can read those.
-fn read_key(path: &Path) -> Result<Secret> {
-    let key = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
-    let key = key.trim();
-    if key.is_empty() {
-        return Err(format!("{} is empty: it must hold the cluster's key", path.display()).into());
+/// What a file holds for this process alone; on a command line, everybody could read it.
+pub(crate) fn read_secret(path: &Path, what: &str) -> Result<Secret> {
+    let secret = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let secret = secret.trim();
+    if secret.is_empty() {
+        return Err(format!("{} is empty: it must hold {what}", path.display()).into());
     }
-    Ok(Secret::new(key))
+    Ok(Secret::new(secret))
 }
