@@ -5,7 +5,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: build images demo test lint sim kill-points fuzz sanitize mutants storm hosts power-cuts waste scale bench bench-stores bench-instructions clean
+.PHONY: build images demo demo-containers test lint sim kill-points fuzz sanitize mutants storm hosts power-cuts waste scale bench bench-stores bench-instructions clean
 
 # What is passed on to a benchmark.
 ARGS ?=
@@ -53,6 +53,10 @@ $(HADOOP_JARS):
 
 demo: build
 	python examples/demo.py
+
+# The same with every process in a container of its own.
+demo-containers: images
+	MAPREDUCE_BACKEND=compose python examples/demo.py
 
 test: build
 	cargo test --locked --workspace --exclude mapreduce-python

@@ -51,6 +51,7 @@ def test_a_job_on_processes_that_were_started_by_hand(by_hand):
     admin.create_user("ada", "secret")
     ada = Auth("ada", "secret")
     assert not ada.is_authenticated()
+    assert connect(by_hand.url, ada).local_monitoring.get_registered_masters()[1] == 1
     with connect(by_hand.url, ada) as cluster:
         monitoring = cluster.local_monitoring
         wait_until(lambda: monitoring.get_registered_workers()[1] == 1, "the worker has begun")

@@ -61,7 +61,7 @@ class Cluster:
         """Ways to look into the cluster; they work with no master alive."""
         from mapreduce.cluster.local_monitoring import LocalMonitoring
 
-        return LocalMonitoring(self._client)
+        return LocalMonitoring(self)
 
     def mapreduce(
         self,

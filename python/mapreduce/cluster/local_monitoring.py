@@ -11,7 +11,7 @@ from mapreduce._text import size_text, table, tree, tree_lines
 from mapreduce.cluster.state import Attempt, ClusterState, Job, Process
 
 if TYPE_CHECKING:
-    from mapreduce._native import Client
+    from mapreduce.cluster.cluster import Cluster
 
 _ROWS = 20
 """How many tasks of a stage, or objects in a directory, are shown one by one."""
@@ -23,8 +23,10 @@ class LocalMonitoring:
     All of them raise :class:`mapreduce.errors.ClusterError` after the cluster was shut down.
     """
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, cluster: Cluster) -> None:
+        # A cluster that nobody refers to ends.
+        self._cluster = cluster
+        self._client = cluster._client
 
     def state(self) -> ClusterState:
         """Masters, workers, jobs and tasks as they are now."""
