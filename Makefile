@@ -62,10 +62,11 @@ test: build
 	cargo test --locked --workspace --exclude mapreduce-python
 	python -m pytest
 
-# Random storms, one after the other: make storm RUNS=200 [SEED=1000]. With a seed, the same ones again.
+# Random storms, one after the other: make storm RUNS=200 [SEED=1000]. With a seed, the same ones again. ON="zookeeper hdfs"
+# plays them on real servers, which it starts: zookeeper or etcd, hdfs or s3, or one of each.
 RUNS ?= 20
 storm: build
-	cd python/tests && python -m storms --runs $(RUNS) $(if $(SEED),--seed $(SEED))
+	cd python/tests && python -m storms --runs $(RUNS) $(if $(SEED),--seed $(SEED)) $(if $(ON),--on $(ON))
 
 # Networks that are cut in the middle of a job, between hosts that are network namespaces: needs root, ip and iptables.
 hosts: build

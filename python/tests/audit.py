@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from helpers import job_of
 
@@ -17,33 +17,59 @@ def whole_files(directory: Path) -> list[Path]:
     return [path for path in directory.iterdir() if "#" not in path.name] if directory.exists() else []
 
 
-def record(path: Path, kind: str) -> dict[str, Any]:
+class Storage(Protocol):
+    """Objects of a job: in a cluster's storage, wherever that is, or in a directory with nobody alive."""
+
+    def names(self, path: str) -> list[str]:
+        """What is below a path of the job, by what follows it; in order."""
+
+    def read(self, path: str) -> bytes:
+        """What an object holds."""
+
+
+class InCluster:
+    def __init__(self, cluster: LocalCluster, job_id: str) -> None:
+        self.monitoring, self.root = cluster.local_monitoring, f"jobs/{job_id}"
+
+    def names(self, path: str) -> list[str]:
+        below = f"{self.root}/{path}"
+        return sorted(name.removeprefix(f"{below}/") for name, _ in self.monitoring.storage_tree(below))
+
+    def read(self, path: str) -> bytes:
+        return self.monitoring.storage_object(f"{self.root}/{path}")
+
+
+class InDirectory:
+    def __init__(self, directory: Path, job_id: str) -> None:
+        self.root = directory / "storage" / "jobs" / job_id
+
+    def names(self, path: str) -> list[str]:
+        return sorted(file.name for file in whole_files(self.root / path))
+
+    def read(self, path: str) -> bytes:
+        return (self.root / path).read_bytes()
+
+
+def record(storage: Storage, path: str, kind: str) -> dict[str, Any]:
     """What a record in storage says."""
-    header, _newline, body = path.read_text().partition("\n")
+    header, _newline, body = storage.read(path).decode().partition("\n")
     assert header.startswith(f"mapreduce {kind} "), header
     content: dict[str, Any] = json.loads(body)
     return content
 
 
-def job_directory(directory: Path, job_id: str) -> Path:
-    """Where a cluster in `directory` keeps the job."""
-    return directory / "storage" / "jobs" / job_id
-
-
-def objects(directory: Path, job_id: str) -> list[tuple[int, int, list[dict[str, Any]]]]:
-    """Each object of a job's history in a cluster's directory, by epoch and sequence, with what it tells."""
-    files = whole_files(job_directory(directory, job_id) / "history")
-    files.sort(key=lambda path: path.name)  # the numbers in it are padded
+def objects(storage: Storage) -> list[tuple[int, int, list[dict[str, Any]]]]:
+    """Each object of a job's history, by epoch and sequence, with what it tells."""
     told = []
-    for path in files:
-        epoch, sequence = map(int, path.name.split("-"))
-        told.append((epoch, sequence, record(path, "history")["events"]))
+    for name in storage.names("history"):  # the numbers in it are padded
+        epoch, sequence = map(int, name.split("-"))
+        told.append((epoch, sequence, record(storage, f"history/{name}", "history")["events"]))
     return told
 
 
-def events(directory: Path, job_id: str) -> list[dict[str, Any]]:
+def events(storage: Storage) -> list[dict[str, Any]]:
     """Everything that the job's owners wrote into its history, in order."""
-    return [event for _, _, told in objects(directory, job_id) for event in told]
+    return [event for _, _, told in objects(storage) for event in told]
 
 
 def check_history(cluster: LocalCluster, job_id: str) -> None:
@@ -54,7 +80,7 @@ def check_history(cluster: LocalCluster, job_id: str) -> None:
     committed: dict[str, str] = {}
     noted: dict[str, list[tuple[int, int]]] = {}
     read: dict[int, int] = {}
-    for epoch, sequence, told in objects(cluster.directory, job_id):
+    for epoch, sequence, told in objects(InCluster(cluster, job_id)):
         for event in told:
             if event["event"] == "owned":
                 # Of an owner that slept, its successor may have read less than it wrote in the end.
@@ -81,24 +107,24 @@ def check_history(cluster: LocalCluster, job_id: str) -> None:
 
 def check_manifests(cluster: LocalCluster, job_id: str, winners: dict[str, str]) -> None:
     """The manifests name the attempts that committed, and so do the markers; no other data is read."""
-    directory = job_directory(cluster.directory, job_id)
+    storage = InCluster(cluster, job_id)
     for stage in ("map", "reduce"):
-        entries = record(directory / "manifest" / stage, "manifest")["entries"]
+        entries = record(storage, f"manifest/{stage}", "manifest")["entries"]
         named = {f"{stage}/{n}": entry["attempt"] for n, entry in enumerate(entries)}
         assert named == {task: attempt for task, attempt in winners.items() if task.startswith(f"{stage}/")}
-        for path in whole_files(directory / "commits" / stage):
-            marker = record(path, "marker")
-            assert (marker["task"], marker["attempt"]) == (f"{stage}/{path.name}", named[f"{stage}/{path.name}"])
+        for number in storage.names(f"commits/{stage}"):
+            marker = record(storage, f"commits/{stage}/{number}", "marker")
+            assert (marker["task"], marker["attempt"]) == (f"{stage}/{number}", named[f"{stage}/{number}"])
 
 
 def check_storage(cluster: LocalCluster, job_id: str) -> None:
     """Data of attempts is the winners', or of attempts that nobody saw end by themselves: those delete theirs."""
     outcomes = {(a.task, a.attempt): a.outcome for a in cluster.local_monitoring.history(job_id)}
     for stage in ("map", "reduce"):
-        for path in whole_files(job_directory(cluster.directory, job_id) / "attempts" / stage):
-            number, _dot, attempt = path.name.partition(".")
+        for name in InCluster(cluster, job_id).names(f"attempts/{stage}"):
+            number, _dot, attempt = name.partition(".")
             outcome = outcomes[f"{stage}/{number}", attempt]
-            assert outcome not in ("superseded", "failed"), f"{path} stays of an attempt that {outcome}"
+            assert outcome not in ("superseded", "failed"), f"{stage}/{name} stays of an attempt that {outcome}"
 
 
 class Finished:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from audit import check_history, events
+from audit import InDirectory, check_history, events
 from helpers import reference, wait_until
 from slow_jobs import DATA, N_TASKS, map_func, reduce_func
 
@@ -102,13 +102,13 @@ def threads(pid: int) -> set[str]:
 
 def known(directory: Path, job_id: str) -> set[str]:
     """The tasks of which an owner has noted that they are committed: so they were, durably, before."""
-    ended = (event for event in events(directory, job_id) if event["event"] == "ended")
+    ended = (event for event in events(InDirectory(directory, job_id)) if event["event"] == "ended")
     return {event["task"] for event in ended if event["end"] == "committed"}
 
 
 def launched(directory: Path, job_id: str, tasks: set[str]) -> set[tuple[str, str]]:
     """The attempts at these tasks."""
-    all_launched = (event for event in events(directory, job_id) if event["event"] == "launched")
+    all_launched = (event for event in events(InDirectory(directory, job_id)) if event["event"] == "launched")
     return {(event["task"], event["attempt"]) for event in all_launched if event["task"] in tasks}
 
 

@@ -58,4 +58,4 @@ class Spilling(Job):
 @pytest.mark.parametrize("seed", seeds(4))
 def test_a_storm_over_files(auth, tmp_path, seed):
     print(f"MAPREDUCE_SEED={seed}")
-    play(Report(seed), auth, tmp_path, Spilling())
+    play(Report(seed), auth, tmp_path, job=Spilling())

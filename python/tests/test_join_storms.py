@@ -81,4 +81,4 @@ class Join(Job):
 @pytest.mark.parametrize("seed", seeds(4))
 def test_a_storm_over_a_join(auth, tmp_path, seed):
     print(f"MAPREDUCE_SEED={seed}")
-    play(Report(seed), auth, tmp_path, Join())
+    play(Report(seed), auth, tmp_path, job=Join())

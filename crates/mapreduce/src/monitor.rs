@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use bytes::Bytes;
 use mapreduce_coordination::{
     Coordinator,
     records::{self, Member},
@@ -114,4 +115,9 @@ async fn check_job(urls: &ClusterUrls, job: JobId) -> Result<(), ClientError> {
 /// Every object in storage below `path`, such as `jobs`; everything if it is empty.
 pub async fn tree(urls: &ClusterUrls, path: &str) -> Result<Vec<TreeEntry>, ClientError> {
     Ok(view::tree(&mapreduce_storage::open(&urls.storage)?, path).await?)
+}
+
+/// What one object in storage holds, such as `jobs/job_1/spec`.
+pub async fn object(urls: &ClusterUrls, path: &str) -> Result<Bytes, ClientError> {
+    Ok(view::object(&mapreduce_storage::open(&urls.storage)?, path).await?)
 }

@@ -266,6 +266,13 @@ impl Client {
         let tree = live.run(py, || monitor::tree(&live.urls, path), client_error)?;
         Ok(tree.into_iter().map(|entry| (entry.path, entry.size)).collect())
     }
+
+    /// What one object in storage holds.
+    fn storage_object<'py>(&self, py: Python<'py>, path: &str) -> PyResult<Bound<'py, PyBytes>> {
+        let live = self.live.require()?;
+        let content = live.run(py, || monitor::object(&live.urls, path), client_error)?;
+        Ok(PyBytes::new(py, &content))
+    }
 }
 
 /// What `mapreduce.Progress` is made of.

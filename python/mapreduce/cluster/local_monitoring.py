@@ -62,6 +62,17 @@ class LocalMonitoring:
         """
         return self._client.storage_tree(path)
 
+    def storage_object(self, path: str) -> bytes:
+        """What one object in storage holds.
+
+        Args:
+            path: As :meth:`storage_tree` has it, such as ``jobs/job_7/commits/map/0``.
+
+        Raises:
+            StorageError: There is no such object, or it can't be read.
+        """
+        return self._client.storage_object(path)
+
     def print_hdfs(self, path: str = "jobs", full: bool = False) -> None:
         """Prints the storage tree below a path; the name is from when storage was always HDFS.
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from audit import Finished, check_history, check_storage, events
+from audit import Finished, InCluster, check_history, check_storage, events
 from helpers import wait_until
 
 from mapreduce import Auth
@@ -40,18 +40,30 @@ class Report:
         return f"{self.job}, submitted by {self.client}: {blows}"
 
 
-def play(report: Report, auth: Auth, place: Path, job: Job | None = None, clients: list[str] | None = None) -> None:
+def play(
+    report: Report,
+    auth: Auth,
+    place: Path,
+    *,
+    job: Job | None = None,
+    stores: dict[str, str] | None = None,
+) -> None:
     """Plays the storm of `report.seed` over a job, in a directory that only this storm uses; writes down what happens.
 
-    Any job, unless one is given; any client, unless only some will do. Raises if a promise is broken, and then what is
-    in `place` stays; no process does.
+    Any job, unless one is given; in the place itself, unless `stores` are elsewhere: a place each below those URLs.
+    Raises if a promise is broken, and then what is in `place` stays; no process does.
     """
     rng = random.Random(report.seed)
     drawn = rng.choice(JOBS)()
     job = drawn if job is None else job
-    client = rng.choice(CLIENTS if clients is None else clients)
+    client = rng.choice(CLIENTS)
     report.job, report.client = type(job).__name__, client
-    options = {"n_workers": rng.randint(1, 5), "n_masters": rng.randint(1, 3), "lease_ms": LEASE_MS}
+    options: dict[str, int | str] = {
+        "n_workers": rng.randint(1, 5),
+        "n_masters": rng.randint(1, 3),
+        "lease_ms": LEASE_MS,
+    }
+    options |= {kind: below(url, str(report.seed)) for kind, url in (stores or {}).items()}
     leftovers = Leftovers(place / "cluster")
     with Stage(auth, place, job, client, options) as stage:
         with told_where_it_stood(stage):
@@ -59,6 +71,12 @@ def play(report: Report, auth: Auth, place: Path, job: Job | None = None, client
         stage.end()
     leftovers.check(stage.killed_keepers)
     shutil.rmtree(place)
+
+
+def below(url: str, name: str) -> str:
+    """The URL of a place of this name in the one that a URL names."""
+    place, mark, options = url.partition("?")
+    return f"{place}/{name}{mark}{options}"
 
 
 def storm(rng: random.Random, stage: Stage, report: Report, leftovers: Leftovers) -> None:
@@ -79,7 +97,7 @@ def storm(rng: random.Random, stage: Stage, report: Report, leftovers: Leftovers
     check_storage(stage.cluster, stage.job_id)
     for moment in moments:
         moment.check_none_ran_again(stage.cluster)
-    history = events(stage.directory, stage.job_id)
+    history = events(InCluster(stage.cluster, stage.job_id))
     ends = [*(blow.at_ms for blow in report.blows[1:]), now_ms()]
     for blow, end in zip(report.blows, ends, strict=True):
         report.recoveries += recoveries(blow, history, end)
@@ -96,7 +114,9 @@ def wait_for_a_moment(rng: random.Random, stage: Stage) -> None:
 def check_clearing(stage: Stage) -> None:
     """What was not finished, or not wanted, goes with the job."""
     assert stage.cluster.clear() == [stage.job_id]
-    left = [str(path) for path in (stage.directory / "storage" / "jobs").rglob("*")]
+    left = stage.cluster.local_monitoring.storage_tree("jobs")
+    # Where storage is a directory, that has what no store lists, too.
+    left += [(str(path), 0) for path in (stage.directory / "storage" / "jobs").rglob("*")]
     assert not left, f"clear() left {left}"
 
 

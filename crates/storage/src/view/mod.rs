@@ -6,9 +6,10 @@ mod tasks;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use futures::TryStreamExt;
 use mapreduce_core::{Failure, History, Incarnation, JobId, JobRecord, Plan, Stage, TaskId};
-use object_store::{ObjectStore, path::Path};
+use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use serde::Serialize;
 
 pub use self::{
@@ -70,8 +71,7 @@ pub struct TreeEntry {
 
 /// Every object below `prefix`, sorted by path; all of them if it is empty.
 pub async fn tree(store: &Store, prefix: &str) -> Result<Vec<TreeEntry>, StorageError> {
-    let invalid = |source| StorageError::Unavailable { path: prefix.to_owned(), source };
-    let prefix = Path::parse(prefix).map_err(|error| invalid(error.into()))?;
+    let prefix = parse(prefix)?;
     let listed = store
         .list(Some(&prefix))
         .map_ok(|object| TreeEntry { path: object.location.to_string(), size: object.size });
@@ -79,4 +79,16 @@ pub async fn tree(store: &Store, prefix: &str) -> Result<Vec<TreeEntry>, Storage
         listed.try_collect().await.map_err(|error| StorageError::of(&prefix, error))?;
     entries.sort();
     Ok(entries)
+}
+
+/// What the object at `path` holds.
+pub async fn object(store: &Store, path: &str) -> Result<Bytes, StorageError> {
+    let path = parse(path)?;
+    let found = async { store.get(&path).await?.bytes().await };
+    found.await.map_err(|error| StorageError::of(&path, error))
+}
+
+fn parse(path: &str) -> Result<Path, StorageError> {
+    let invalid = |source| StorageError::Unavailable { path: path.to_owned(), source };
+    Path::parse(path).map_err(|error| invalid(error.into()))
 }
