@@ -52,6 +52,7 @@ def play(report: Report, auth: Auth, place: Path, job: Job | None = None, client
     client = rng.choice(CLIENTS if clients is None else clients)
     report.job, report.client = type(job).__name__, client
     options = {"n_workers": rng.randint(1, 5), "n_masters": rng.randint(1, 3), "lease_ms": LEASE_MS}
+    options["grace_ms"] = rng.choice([0, 20, 10_000])
     leftovers = Leftovers(place / "cluster")
     with Stage(auth, place, job, client, options) as stage:
         with told_where_it_stood(stage):
