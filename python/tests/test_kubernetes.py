@@ -1,5 +1,5 @@
-"""The manifests in deploy/kubernetes: each object is one that Kubernetes takes, and what its containers run is run here, in
-directories that are laid out as a kubelet lays out volumes. No Kubernetes is needed, and none is tested.
+"""The manifests in deploy/kubernetes: each object is one that Kubernetes takes, and what its containers run is run here,
+in directories that are laid out as a kubelet lays out volumes. No Kubernetes is needed, and none is tested.
 """
 
 import shutil
@@ -24,7 +24,7 @@ PASSWORD = "correct horse"
 
 def rendered(name):
     """The objects of a directory, as `kubectl apply --kustomize` would send them."""
-    assert shutil.which("kubectl"), "these tests need kubectl 1.21 or later: apt-get install kubernetes-client (Debian 13)"
+    assert shutil.which("kubectl"), "these tests need kubectl 1.21 or later, such as Debian 13's kubernetes-client"
     done = subprocess.run(["kubectl", "kustomize", MANIFESTS / name], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, ""), f"{done.stderr}\nis kubectl older than 1.21?"
     return list(yaml.safe_load_all(done.stdout))
@@ -76,7 +76,7 @@ def test_objects_refer_to_each_other(name):
 
 @pytest.mark.parametrize("name", DIRECTORIES)
 def test_pods_are_allowed_what_they_need_and_no_more(name):
-    """The profile "restricted" of the Pod Security Standards, no token for the API, and a root that can't be written to."""
+    """The profile "restricted" of the Pod Security Standards, no token for the API, and a root file system to read."""
     for template in templates(name).values():
         pod = template["spec"]
         assert not pod["automountServiceAccountToken"]
@@ -118,8 +118,8 @@ def test_a_pod_has_longer_to_go_than_its_tasks(name):
 
 
 def words_of(container, given, places):
-    """The command line that a kubelet makes of a container, with `given` values for what others decide, and with `places` on
-    this machine for those in the container.
+    """The command line that a kubelet makes of a container: with `given` values for what others decide, and with `places`
+    on this machine for those in the container.
     """
     values = {}
     for variable in container.get("env", []):

@@ -131,9 +131,9 @@ impl WorkerError {
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs a worker until it is asked to go, by an item of `asked`, and its tasks have ended, or their grace is over, or it is
-/// asked again. What it stops is no failure, and runs elsewhere. A worker whose session ended (it was stopped for longer than its lease) kills its executors and starts a new incarnation. Stores that
-/// can't be used end it at the start only: later, when it is known that nothing is wrong with what it was told, it waits
-/// for them.
+/// asked again. What it stops is no failure, and runs elsewhere. A worker whose session ended (it was stopped for longer
+/// than its lease) kills its executors and starts a new incarnation. Stores that can't be used end it at the start only:
+/// later, when it is known that nothing is wrong with what it was told, it waits for them.
 pub async fn run(options: WorkerOptions, asked: impl Stream<Item = ()>) -> Result<(), WorkerError> {
     let mut asked = pin!(asked);
     let mut has_lived = false;

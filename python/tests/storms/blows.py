@@ -1,4 +1,4 @@
-"""What befalls a cluster: SIGKILL, SIGTERM, and SIGSTOP past the lease with SIGCONT, of any mixture of its processes."""
+"""What befalls a cluster: SIGKILL, SIGTERM, SIGSTOP past the lease with SIGCONT, of any mixture of its processes."""
 
 from __future__ import annotations
 
