@@ -1,7 +1,7 @@
 """Masters and workers that are told to go: what they leave undone goes on at once, and none of it has failed.
 
-Coordination is a real ZooKeeper, where a process that dies is missed when its lease has run out. That is an hour here: a
-test in which anything waits for it does not end.
+Coordination is a real ZooKeeper, where a process that dies is missed when its lease has run out. That is an hour here:
+a test in which anything waits for it does not end.
 """
 
 import signal

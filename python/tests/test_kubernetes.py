@@ -1,5 +1,5 @@
-"""The manifests in deploy/kubernetes: each object is one that Kubernetes takes, and what its containers run is run here,
-in directories that are laid out as a kubelet lays out volumes. No Kubernetes is needed, and none is tested.
+"""The manifests in deploy/kubernetes: each object is one that Kubernetes takes, and what containers run is run here, in
+directories that are laid out as a kubelet lays out volumes. No Kubernetes is needed, and none is tested.
 """
 
 import shutil
@@ -118,8 +118,8 @@ def test_a_pod_has_longer_to_go_than_its_tasks(name):
 
 
 def words_of(container, given, places):
-    """The command line that a kubelet makes of a container: with `given` values for what others decide, and with `places`
-    on this machine for those in the container.
+    """The command line that a kubelet makes of a container: with `given` values for what others decide, and
+    with `places` on this machine for those in the container.
     """
     values = {}
     for variable in container.get("env", []):
