@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, pin::pin, time::Duration};
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use mapreduce_master::MasterOptions;
 
 use super::{
@@ -43,7 +43,7 @@ impl Args {
             lease: Duration::from_millis(self.lease_ms),
         };
         let mut asked = pin!(asked_to_end()?);
-        Ok(mapreduce_master::run(options, async { drop(asked.next().await) }).await?)
+        Ok(mapreduce_master::run(options, asked.next().map(|_| ())).await?)
     }
 }
 
