@@ -109,8 +109,9 @@ def test_what_runs_may_finish_and_what_waits_behind_it_is_handed_back_at_once(sc
         first = scene.worker(grace_ms=HOUR_MS)
         future = scene.submit(cluster, n_tasks=6, n_waiting=1)
         scene.until_begun(1)
-        wait_until(lambda: len(history(cluster, future)) == 2, "another task waits behind the first")
+        wait_until(lambda: outcomes(cluster, future) == ["running"] * 2, "another task waits behind the first")
         first.tell_to_go()
+        wait_until(lambda: outcomes(cluster, future) == ["running", "stopped"], "that one is handed back")
         scene.worker(grace_ms=0)
         wait_until(lambda: future.progress().map_done == 5, "all others are finished")
         assert first.popen.poll() is None, "it still runs the first task"
