@@ -52,13 +52,15 @@ def free_ports(n: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def zookeeper(directory: Path, address: str = LOOPBACK, within: Sequence[str] = ()) -> Iterator[str]:
+def zookeeper(
+    directory: Path, address: str = LOOPBACK, within: Sequence[str] = (), longest_lease_ms: int = 4000
+) -> Iterator[str]:
     """Runs a ZooKeeper; gives its ``host:port``. `within` are the words before a command that runs where it is."""
     assert ZOOKEEPER_JAR.exists(), f"{ZOOKEEPER_JAR} is not there; {INSTALL}"
     (port,) = free_ports(1)
     directory.mkdir(exist_ok=True)
     (directory / "zoo.cfg").write_text(
-        "tickTime=200\nmaxClientCnxns=0\n"
+        f"tickTime=200\nmaxClientCnxns=0\nmaxSessionTimeout={longest_lease_ms}\n"
         f"clientPortAddress={address}\nclientPort={port}\ndataDir={directory / 'data'}\n"
     )
     names = {"forceSync": "no", "admin.enableServer": "false", "4lw.commands.whitelist": "srvr"}

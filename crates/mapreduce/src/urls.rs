@@ -6,6 +6,7 @@ use std::{
 };
 
 use mapreduce_core::Persisted;
+use mapreduce_identity::auth_file;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -29,6 +30,10 @@ pub(crate) const TEMPORARY: &str = "temporary";
 /// The file in a cluster's directory that names the stores which are not in it. Whoever is told the directory
 /// learns of them by it: masters and workers, commands, a later cluster there.
 pub(crate) const STORES: &str = "stores.json";
+
+/// The file beside it with the name and password for coordination, where that has one. No URL there names it, so that the
+/// directory is the same wherever it is.
+pub(crate) const LOGIN: &str = "coordination.auth";
 
 /// The stores of a cluster that are not in its directory.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,18 +98,37 @@ impl ClusterUrls {
         Ok(ClusterUrls { users: coordination.clone(), coordination, storage })
     }
 
-    /// The stores of the cluster in `directory`, an absolute path; its users are at `users` unless it says otherwise. What a temporary one writes is not synced.
+    /// The stores of the cluster in `directory`, an absolute path; its users are at `users` unless it says otherwise. What
+    /// a temporary one writes is not synced.
     pub fn local(directory: &Path, users: impl Into<String>) -> Result<ClusterUrls, BadDirectory> {
         let bad = || BadDirectory::Path { path: directory.to_owned() };
         let elsewhere = Stores::of(directory)?;
         let option = if directory.join(TEMPORARY).exists() { "?sync=no" } else { "" };
         let storage = Url::from_file_path(directory.join("storage")).map_err(|()| bad())?;
         let coordination = format!("sqlite://{}{option}", directory.to_str().ok_or_else(bad)?);
-        Ok(ClusterUrls {
+        let mut urls = ClusterUrls {
             coordination: elsewhere.coordination.unwrap_or(coordination),
             storage: elsewhere.storage.unwrap_or_else(|| format!("{storage}{option}")),
             users: elsewhere.users.unwrap_or_else(|| users.into()),
-        })
+        };
+        let login = directory.join(LOGIN);
+        if login.exists() {
+            urls.log_in_by(login.to_str().ok_or_else(bad)?);
+        }
+        Ok(urls)
+    }
+
+    /// With the name and password in this file, unless the URL names another.
+    fn log_in_by(&mut self, login: &str) {
+        let coordination = self.coordination.clone();
+        if auth_file(&coordination).is_none() {
+            for url in [&mut self.coordination, &mut self.users] {
+                // Users may be in another store.
+                if *url == coordination {
+                    url.push_str(&format!("?auth={login}"));
+                }
+            }
+        }
     }
 }
 
@@ -119,6 +143,31 @@ mod tests {
         assert_eq!(urls.storage, "file:///data/a%20b/storage");
         assert_eq!(urls.storage_directory().unwrap(), Path::new("/data/a b/storage"));
         assert!(ClusterUrls::local(Path::new("data"), "").is_err());
+    }
+
+    #[test]
+    fn the_login_is_found_beside_the_stores_wherever_the_directory_is() {
+        let place = tempfile::tempdir().unwrap();
+        let (here, there) = (place.path().join("here"), place.path().join("there"));
+        fs::create_dir(&here).unwrap();
+        let write = |coordination: &str, users: &str| {
+            let named = |url: &str| Some(url.to_owned());
+            let stores = Stores { coordination: named(coordination), users: named(users), storage: None };
+            fs::write(here.join(STORES), stores.encode()).unwrap();
+        };
+        write("etcd://a:1/x", "etcd://a:1/x");
+        fs::write(here.join(LOGIN), "ada:secret").unwrap();
+        fs::rename(&here, &there).unwrap();
+        let urls = ClusterUrls::local(&there, "").unwrap();
+        assert_eq!(urls.coordination, format!("etcd://a:1/x?auth={}/{LOGIN}", there.display()));
+        assert_eq!(urls.users, urls.coordination);
+
+        fs::rename(&there, &here).unwrap();
+        write("etcd://a:1/x", "etcd://b:1/y?auth=/b");
+        let urls = ClusterUrls::local(&here, "").unwrap();
+        assert_eq!(urls.users, "etcd://b:1/y?auth=/b", "another store has another login");
+        write("etcd://a:1/x?auth=/a", "etcd://a:1/x?auth=/a");
+        assert_eq!(ClusterUrls::local(&here, "").unwrap().coordination, "etcd://a:1/x?auth=/a");
     }
 
     #[tokio::test]

@@ -17,6 +17,7 @@ use mapreduce::{ClientError, ClusterUrls, Credentials, monitor};
 use mapreduce_core::ClusterId;
 use mapreduce_identity::{Authority, endpoint};
 use mapreduce_rpc::control::{LoginRequest, jobs_client::JobsClient};
+use rustix::process::{Pid, Signal, kill_process};
 use support::{Scene, until};
 use tonic::{Code, Request, Status};
 
@@ -294,4 +295,25 @@ async fn a_worker_with_another_key_says_so_and_ends() {
     let address = by_hand.address().await;
     assert!(said.contains(&address) && said.contains("key of this cluster"), "{said}");
     assert!(Path::new(&by_hand.directory("one")).exists());
+}
+
+#[tokio::test]
+async fn a_probe_tells_a_master_that_serves_from_one_that_only_listens() {
+    let by_hand = ByHand::start().await;
+    let (one, address) = (by_hand.directory("one"), by_hand.address().await);
+    let probe = |address: &str| by_hand.run(&["probe", "--directory", &one, address]);
+    done(&probe(&address));
+
+    let master = Pid::from_child(&by_hand.processes[0]);
+    kill_process(master, Signal::STOP).unwrap();
+    std::net::TcpStream::connect(&address).unwrap();
+    let silent = refused(&probe(&address));
+    assert!(silent.contains(&address) && silent.contains("does not answer"), "{silent}");
+    kill_process(master, Signal::KILL).unwrap();
+    until("it is gone", async || refused(&probe(&address)).contains("Connection refused")).await;
+
+    // Somebody else's server is not this cluster's master.
+    let stranger = ByHand::start().await;
+    let deceived = refused(&probe(&stranger.address().await));
+    assert!(deceived.contains("UnknownIssuer"), "{deceived}");
 }

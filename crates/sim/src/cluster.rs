@@ -63,7 +63,7 @@ pub(crate) async fn worker_host(world: World, host: String, n_slots: u32, spawne
                 network: Arc::new(SimNetwork { worker: process.clone() }),
                 launcher: Arc::new(SimLauncher { worker: process.clone(), spawner }),
             };
-            let ended = worker::serve(means, pin!(pending())).await;
+            let ended = worker::serve(means, pin!(tokio_stream::pending())).await;
             process.world().note(process.name(), format_args!("ended: {ended:?}"));
         }
     })

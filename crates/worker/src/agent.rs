@@ -83,6 +83,8 @@ pub enum Event {
     Ended(usize, Outcome),
     /// The worker is to go: nothing new is started.
     Drain,
+    /// The worker is to go now: what runs is stopped.
+    Hurry,
 }
 
 /// Which place of a slot is offered.
@@ -185,7 +187,9 @@ impl Agent {
                     out.push(Action::Answer(master, job, epoch, self.running(job)));
                 }
             }
-            Event::StopWanted(attempts, job) => self.stop(&attempts, job, out),
+            Event::StopWanted(attempts, job) => {
+                self.stop(|a| a.job == job && attempts.contains(&(a.task, a.attempt)), out);
+            }
             Event::Recalled(attempts, job) => {
                 let recalled = |a: &Assignment| a.job == job && attempts.contains(&(a.task, a.attempt));
                 self.clear_ahead(recalled, Outcome::Returned, out);
@@ -197,6 +201,7 @@ impl Agent {
                 self.draining = true;
                 self.clear_ahead(|_| true, Outcome::Returned, out);
             }
+            Event::Hurry => self.stop(|_| true, out),
         }
         self.offer(out);
         let idle = !self.slots.iter().any(|slot| matches!(slot.now, Now::Running { .. }));
@@ -249,8 +254,13 @@ impl Agent {
     fn assign(&mut self, master: Incarnation, slot: usize, assignment: Assignment, out: &mut Vec<Action>) {
         let Assignment { job, epoch, task, attempt, .. } = assignment;
         let offered = self.slots.get_mut(slot).is_some_and(|slot| slot.take_back(&master));
-        if !offered || self.draining || !self.recognise(job, epoch, &master) {
+        if !offered || !self.recognise(job, epoch, &master) {
             out.push(Action::Report(master, job, task, attempt, Outcome::Refused));
+            return;
+        }
+        // It was on its way when the worker was told to go.
+        if self.draining {
+            out.push(Action::Report(master, job, task, attempt, Outcome::Returned));
             return;
         }
         match self.slots[slot].now {
@@ -274,8 +284,7 @@ impl Agent {
         }
     }
 
-    fn stop(&mut self, attempts: &[(TaskId, AttemptId)], job: JobId, out: &mut Vec<Action>) {
-        let wanted = |a: &Assignment| a.job == job && attempts.contains(&(a.task, a.attempt));
+    fn stop(&mut self, wanted: impl Fn(&Assignment) -> bool, out: &mut Vec<Action>) {
         for (index, slot) in self.slots.iter_mut().enumerate() {
             if let Now::Running { assignment, stopping: stopping @ false } = &mut slot.now
                 && wanted(assignment)

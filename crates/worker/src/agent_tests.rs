@@ -130,10 +130,34 @@ fn a_draining_worker_finishes_what_runs_and_starts_nothing() {
     agent.handle(Event::Assigned(master(1), 0, assignment(0, 1)));
     assert_eq!(agent.handle(Event::Drain), []);
     let b = assignment(1, 1);
-    let refused = report(1, &b, Outcome::Refused);
-    assert_eq!(agent.handle(Event::Assigned(master(1), 1, b)), [refused]);
+    let returned = report(1, &b, Outcome::Returned);
+    assert_eq!(agent.handle(Event::Assigned(master(1), 1, b)), [returned], "another worker has it at once");
     let actions = agent.handle(Event::Ended(0, Outcome::Committed));
     assert_eq!(actions.last(), Some(&Action::Drained));
+}
+
+#[test]
+fn a_worker_in_a_hurry_stops_what_runs_and_says_so_before_it_is_drained() {
+    let (mut agent, _) = worker(2, 1);
+    let (a, b) = (assignment(0, 1), assignment(1, 1));
+    agent.handle(Event::Assigned(master(1), 0, a.clone()));
+    agent.handle(Event::Assigned(master(1), 1, b.clone()));
+    agent.handle(Event::Drain);
+    assert_eq!(agent.handle(Event::Hurry), [Action::Kill(0), Action::Kill(1)]);
+    assert_eq!(agent.handle(Event::Hurry), [], "once");
+    assert_eq!(agent.handle(Event::Ended(0, Outcome::Stopped)), [report(1, &a, Outcome::Stopped)]);
+    let ended = agent.handle(Event::Ended(1, Outcome::Committed));
+    assert_eq!(ended, [report(1, &b, Outcome::Committed), Action::Drained], "with its last breath");
+}
+
+#[test]
+fn a_draining_worker_still_refuses_a_master_that_lost_the_job() {
+    let (mut agent, _) = worker(1, 2);
+    agent.handle(Event::Queried(master(2), JOB, Epoch(2)));
+    agent.handle(Event::Drain);
+    let a = assignment(0, 1);
+    let refused = agent.handle(Event::Assigned(master(1), 0, a.clone()));
+    assert_eq!(refused[0], report(1, &a, Outcome::Refused));
 }
 
 /// A worker with one slot that runs `a`, with `b` waiting behind it.

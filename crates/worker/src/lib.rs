@@ -17,13 +17,14 @@ mod program;
 mod shell;
 mod slot;
 
-use std::{future::Future, io, path::PathBuf, pin::pin, time::Duration};
+use std::{io, path::PathBuf, pin::pin, time::Duration};
 
 use mapreduce_coordination::{CoordinationError, records::RecordError};
 use mapreduce_core::{Incarnation, Secret};
 use mapreduce_identity::IdentityError;
 use mapreduce_storage::StorageError;
 use tokio::time::sleep;
+use tokio_stream::{Stream, StreamExt};
 
 pub use executors::EXECUTOR_ARGUMENT;
 use incarnation::Ended;
@@ -129,22 +130,22 @@ impl WorkerError {
 /// Between two tries to begin another incarnation.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// Runs a worker until `shutdown` completes and its tasks have ended or their grace is over. A worker whose
-/// session ended (it was stopped for longer than its lease) kills its executors and starts a new incarnation. Stores that
-/// can't be used end it at the start only: later, when it is known that nothing is wrong with what it was told, it waits
-/// for them.
-pub async fn run(options: WorkerOptions, shutdown: impl Future<Output = ()>) -> Result<(), WorkerError> {
-    let mut shutdown = pin!(shutdown);
+/// Runs a worker until it is asked to go, by an item of `asked`, and its tasks have ended, or their grace is over, or it is
+/// asked again. What it stops is no failure, and runs elsewhere. A worker whose session ended (it was stopped for longer
+/// than its lease) kills its executors and starts a new incarnation. Stores that can't be used end it at the start only:
+/// later, when it is known that nothing is wrong with what it was told, it waits for them.
+pub async fn run(options: WorkerOptions, asked: impl Stream<Item = ()>) -> Result<(), WorkerError> {
+    let mut asked = pin!(asked);
     let mut has_lived = false;
     loop {
-        match process::live(&options, shutdown.as_mut()).await {
+        match process::live(&options, asked.as_mut()).await {
             Ok(Ended::Drained) => return Ok(()),
             Ok(Ended::SessionLost) => {}
             Err(error) if error.is_session_lost() => {}
             Err(error) if has_lived && error.may_pass() => {
                 tracing::warn!("a new incarnation can't begin yet, trying again in {RETRY_PAUSE:?}: {error}");
                 tokio::select! {
-                    () = shutdown.as_mut() => return Ok(()),
+                    Some(()) = asked.next() => return Ok(()),
                     () = sleep(RETRY_PAUSE) => continue,
                 }
             }

@@ -1,10 +1,11 @@
 //! A worker as a process: it opens its stores by their URLs and lives one incarnation.
 
-use std::{future::Future, io, pin::Pin, sync::Arc};
+use std::{io, pin::Pin, sync::Arc};
 
 use mapreduce_coordination::{SessionOptions, records::Member};
 use mapreduce_core::{Clock, Incarnation, Role, SystemClock};
 use mapreduce_identity::{Stores, check_ca, identify};
+use tokio_stream::{Stream, StreamExt};
 
 use crate::{
     WorkerError, WorkerOptions,
@@ -16,7 +17,7 @@ use crate::{
 /// Lives one incarnation.
 pub(crate) async fn live(
     options: &WorkerOptions,
-    mut shutdown: Pin<&mut impl Future<Output = ()>>,
+    mut asked: Pin<&mut impl Stream<Item = ()>>,
 ) -> Result<Ended, WorkerError> {
     let system = |what| move |source| WorkerError::System { what, source };
     let random = getrandom::u64().map_err(|e| system("randomness")(io::Error::other(e)))?;
@@ -34,7 +35,7 @@ pub(crate) async fn live(
     // Servers that can't be reached are waited for, and that must keep nobody from ending.
     let (coordinator, ca) = tokio::select! {
         opened = opened => opened?,
-        () = shutdown.as_mut() => return Ok(Ended::Drained),
+        Some(()) = asked.next() => return Ok(Ended::Drained),
     };
     let no_scratch = system("the directory for scratch files can't be made");
     std::fs::create_dir_all(&options.scratch).map_err(no_scratch)?;
@@ -49,7 +50,7 @@ pub(crate) async fn live(
         network: Arc::new(Tcp { cluster_key: options.cluster_key.clone(), ca, lease: options.lease }),
         launcher: Arc::new(Processes),
     };
-    let ended = incarnation::serve(means, shutdown).await;
+    let ended = incarnation::serve(means, asked).await;
     coordinator.close().await;
     ended
 }

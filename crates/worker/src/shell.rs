@@ -2,7 +2,7 @@
 //! does what it asks for. One call of [`serve`] is one incarnation.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::{Future, pending},
     pin::Pin,
     sync::Arc,
@@ -20,8 +20,9 @@ use mapreduce_rpc::control::{
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     task::JoinSet,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
+use tokio_stream::{Stream, StreamExt};
 
 use crate::{
     WorkerError,
@@ -34,6 +35,9 @@ use crate::{
 
 /// How long to wait before masters that could not be read are read again.
 const LOOK_PAUSE: Duration = Duration::from_millis(500);
+/// How long a worker that goes waits for the tasks that it has stopped; and for masters to hear of it. Whoever asks it to
+/// go should give it twice this time beyond the grace.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What comes in from links and slots. The channel is unbounded, and holds at most a few messages for each
 /// slot and master: each side waits for an answer before it speaks again.
@@ -74,8 +78,9 @@ async fn end_of(look: &mut Option<Look>) -> Result<Vec<Member>, RecordError> {
     }
 }
 
-/// Registers, serves, and leaves no process behind. Told to go by `shutdown`, it lets running tasks end.
-pub async fn serve(means: Means, shutdown: Pin<&mut impl Future<Output = ()>>) -> Result<Ended, WorkerError> {
+/// Registers, serves, and leaves no process behind. Told to go, by an item of `asked`, it lets running tasks end; told
+/// again, it does not wait for them.
+pub async fn serve(means: Means, asked: Pin<&mut impl Stream<Item = ()>>) -> Result<Ended, WorkerError> {
     let Means { member, options, coordinator, store, clock, network, launcher } = means;
     let (inputs, received) = unbounded_channel();
     let worker = member.incarnation.clone();
@@ -103,7 +108,7 @@ pub async fn serve(means: Means, shutdown: Pin<&mut impl Future<Output = ()>>) -
         was_let_in: false,
         drained: false,
     };
-    let ended = shell.serve(received, shutdown, grace).await;
+    let ended = shell.serve(received, asked, grace).await;
     // Dropping a slot's task drops its executor, and that kills the process group.
     tasks.shutdown().await;
     ended
@@ -113,12 +118,12 @@ impl Shell {
     async fn serve(
         mut self,
         mut received: UnboundedReceiver<Input>,
-        mut shutdown: Pin<&mut impl Future<Output = ()>>,
+        mut asked: Pin<&mut impl Stream<Item = ()>>,
         grace: Duration,
     ) -> Result<Ended, WorkerError> {
         let mut changes = self.coordinator.watch(records::directory(Role::Master));
         let mut session_lost = self.coordinator.session_lost();
-        let (mut deadline, mut look_again) = (None, None);
+        let (mut deadline, mut in_a_hurry, mut look_again) = (None, false, None);
         // Beside everything else: as long as coordination can't be reached, a look takes long, and tasks go on.
         let mut look = None;
         changes.mark_changed();
@@ -129,13 +134,20 @@ impl Shell {
                 Ok(_) = session_lost.wait_for(|lost| *lost) => {
                     return Ok(if deadline.is_some() { Ended::Drained } else { Ended::SessionLost });
                 }
-                () = shutdown.as_mut(), if deadline.is_none() => {
-                    deadline = Some(Instant::now() + grace);
+                Some(()) = asked.next() => {
+                    let patience = if deadline.is_none() { grace } else { Duration::ZERO };
+                    deadline = Some(Instant::now() + patience);
+                    tracing::info!("told to go within {patience:?}");
                     self.tell(Event::Drain);
                 }
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
-                    tracing::warn!("the grace period is over; what still runs is killed and will run elsewhere");
-                    break;
+                    if in_a_hurry {
+                        break;
+                    }
+                    tracing::warn!("the grace period is over; what still runs is stopped and will run elsewhere");
+                    in_a_hurry = true;
+                    deadline = Some(Instant::now() + FAREWELL);
+                    self.tell(Event::Hurry);
                 }
                 Ok(()) = changes.changed(), if look.is_none() => {
                     changes.borrow_and_update();
@@ -164,7 +176,26 @@ impl Shell {
                 },
             }
         }
+        self.take_leave(received).await;
         Ok(Ended::Drained)
+    }
+
+    /// Ends the streams, and waits until each master has heard the last of what was said in its own: it ends its side then.
+    /// One that does not, hears of this worker's end another way.
+    async fn take_leave(&mut self, mut received: UnboundedReceiver<Input>) {
+        let mut listening: BTreeSet<_> = std::mem::take(&mut self.streams).into_keys().collect();
+        let heard = async {
+            while !listening.is_empty()
+                && let Some(input) = received.recv().await
+            {
+                if let Input::Agent(Event::MasterDetached(master)) = input {
+                    listening.remove(&master);
+                }
+            }
+        };
+        if timeout(FAREWELL, heard).await.is_err() {
+            tracing::warn!("a master does not answer; it learns by itself that this worker has gone");
+        }
     }
 
     async fn register_when_ready(&mut self, event: &Event) -> Result<(), WorkerError> {

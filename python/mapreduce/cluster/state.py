@@ -167,7 +167,8 @@ class Attempt:
         worker: Where it ran.
         launched_at_ms: When it was handed out, in milliseconds since 1970.
         ended_at_ms: When it ended; None while nobody has seen it end.
-        outcome: ``running``, ``committed``, ``superseded``, ``failed``, ``lost`` (with its worker) or ``stopped``.
+        outcome: ``running``, ``committed``, ``superseded``, ``failed``, ``lost`` (with its worker) or ``stopped`` (by
+            its owner, or by its worker, which was told to go).
     """
 
     task: str

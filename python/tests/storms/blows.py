@@ -1,4 +1,4 @@
-"""What befalls a cluster: SIGKILL, and SIGSTOP past the lease with SIGCONT, of any mixture of its processes."""
+"""What befalls a cluster: SIGKILL, SIGTERM, SIGSTOP past the lease with SIGCONT, of any mixture of its processes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Blow:
     """What happened, for the report of a storm and for the table of recovery times."""
 
     how: str
-    """"killed" or "stopped"."""
+    """"killed", "told to go" or "stopped"."""
     whom: str
     at_ms: int
     """When; of a blow after which nobody is left who could go on: when help was asked for."""
@@ -52,7 +52,10 @@ class Blows:
         if kill and self.rng.random() < 0.15:
             return self._kill_everything_by_its_root()
         masters, workers, owner = self._choose()
-        return self._kill(masters, workers, owner) if kill else self._stop(masters, workers, owner)
+        if not kill:
+            return self._stop(masters, workers, owner)
+        deal = self._tell_to_go if self.rng.random() < 0.25 else self._kill
+        return deal(masters, workers, owner)
 
     def _choose(self) -> tuple[list[Process], list[Process], str | None]:
         """A random mixture of processes, and the owner if it is among them."""
@@ -104,6 +107,16 @@ class Blows:
             self.stage.cluster.kill(*victims)
         except InvalidArgumentError:
             send(signal.SIGKILL, [process.pid for process in masters + workers])
+        return self._help_arrives(blow)
+
+    def _tell_to_go(self, masters: list[Process], workers: list[Process], owner: str | None) -> Blow:
+        """As whoever takes machines away does. Workers that are told again don't wait for their tasks."""
+        whom = self._whom(masters, workers, owner)
+        blow = Blow("told to go", whom, now_ms(), owner, frozenset(w.id for w in workers))
+        victims = {process.id: process.pid for process in masters + workers}
+        for _ in range(self.rng.randint(1, 2)):
+            send(signal.SIGTERM, victims.values())
+        wait_until(lambda: not self._registered() & victims.keys(), "they are gone")
         return self._help_arrives(blow)
 
     def _help_arrives(self, blow: Blow) -> Blow:

@@ -29,6 +29,7 @@ UNTIL_NEXT = {
         "killed",
         "everything, the client too",
     ): "everything, the client too, killed, a new cluster asked for -> next launch",
+    ("told to go", "the owner"): "owner told to go -> next launch or commit by the next owner",
     ("stopped", "the owner"): "owner stopped -> next launch or commit by the next owner",
     ("stopped", "every master"): "every master stopped, woken up -> next launch or commit",
     ("stopped", "everything"): "everything stopped, woken up -> next launch",

@@ -62,6 +62,7 @@ def play(
         "n_workers": rng.randint(1, 5),
         "n_masters": rng.randint(1, 3),
         "lease_ms": LEASE_MS,
+        "grace_ms": rng.choice([0, 20, 10_000]),
     }
     options |= {kind: below(url, str(report.seed)) for kind, url in (stores or {}).items()}
     leftovers = Leftovers(place / "cluster")

@@ -114,3 +114,14 @@ impl From<CoordinationError> for ByHandError {
 pub(super) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> ByHandError {
     move |source| ByHandError::Io { path: path.to_owned(), source }
 }
+
+/// An error with its causes: what tonic says is only that there is one.
+pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

@@ -1,13 +1,18 @@
 //! `mapreduce cluster init`: a new cluster, and the first machine's directory.
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
 use mapreduce_coordination::users::{DEFAULT_PASSWORD, UserRegistry};
 use mapreduce_core::{ClusterId, Persisted, Secret};
-use mapreduce_identity::{self as identity, Authority, Stores as Open};
+use mapreduce_identity::{self as identity, Authority, Stores as Open, auth_file, public_url};
 
-use super::{ByHandError, CA, CA_KEY, NewDirectory};
-use crate::{Stores, files::new_key, keeper::key_file, urls::STORES};
+use super::{ByHandError, CA, CA_KEY, NewDirectory, io_error};
+use crate::{
+    Stores,
+    files::new_key,
+    keeper::key_file,
+    urls::{LOGIN, STORES},
+};
 
 /// What a new cluster is made of.
 #[derive(Debug, Clone)]
@@ -48,12 +53,17 @@ pub async fn init(options: InitOptions) -> Result<ClusterId, ByHandError> {
     directory.write_named(CA, &authority.certificate)?;
     directory.write_named(CA_KEY, authority.key.reveal())?;
     let key = key_file(&directory.0);
-    directory.write(&key, new_key().map_err(super::io_error(&key))?.as_bytes())?;
-    let kept = Stores {
-        coordination: Some(coordination.clone()),
-        storage: Some(storage.clone()),
-        users: Some(coordination.clone()),
+    directory.write(&key, new_key().map_err(io_error(&key))?.as_bytes())?;
+    let kept = match auth_file(&coordination) {
+        // The directory may be taken elsewhere, where that file is not.
+        Some(file) => {
+            let login = fs::read_to_string(file).map_err(io_error(file))?;
+            directory.write_named(LOGIN, login.trim())?;
+            public_url(&coordination)
+        }
+        None => coordination.clone(),
     };
+    let kept = Stores { coordination: Some(kept.clone()), storage: Some(storage.clone()), users: Some(kept) };
     directory.write(&directory.0.join(STORES), &kept.encode())?;
     // Last: from here on there is a cluster, and it has all that it needs.
     stores.begin_as(id.clone(), Some(authority.certificate)).await?;

@@ -11,8 +11,12 @@ use mapreduce_rpc::{
 };
 use tonic::Request;
 
-use super::{ByHandError, CA, CA_KEY, LOGIN, NewDirectory};
-use crate::{Stores, keeper::key_file, urls::STORES};
+use super::{ByHandError, CA, CA_KEY, NewDirectory, with_sources};
+use crate::{
+    Stores,
+    keeper::key_file,
+    urls::{LOGIN, STORES},
+};
 
 /// How long one master may take to be reached.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,19 +38,16 @@ pub async fn join(token: &Token, directory: &Path) -> Result<Joined, ByHandError
     let (address, reply) = ask(token).await?;
     let bad = |why: String| ByHandError::Refused { address: address.clone(), why };
     let role: Role = parse(&reply.role).map_err(|e| bad(e.to_string()))?;
-    let mut coordination = reply.coordination;
     if !reply.login.is_empty() {
-        let login = directory.0.join(LOGIN);
-        directory.write(&login, reply.login.as_bytes())?;
-        coordination = format!("{coordination}?auth={}", login.display());
+        directory.write_named(LOGIN, &reply.login)?;
     }
     directory.write_named(CA, &token.ca)?;
     directory.write(&key_file(&directory.0), reply.cluster_key.as_bytes())?;
     if role == Role::Master {
         directory.write_named(CA_KEY, &reply.ca_key)?;
     }
-    let users = if reply.users.is_empty() { coordination.clone() } else { reply.users };
-    let (coordination, storage, users) = (Some(coordination), Some(reply.storage), Some(users));
+    let users = if reply.users.is_empty() { reply.coordination.clone() } else { reply.users };
+    let (coordination, storage, users) = (Some(reply.coordination), Some(reply.storage), Some(users));
     // Last: as long as it is missing, nothing can be started.
     directory.write(&directory.0.join(STORES), &Stores { coordination, storage, users }.encode())?;
     Ok(Joined { cluster: token.cluster.clone(), role })
@@ -79,15 +80,4 @@ async fn ask(token: &Token) -> Result<(String, JoinReply), ByHandError> {
         };
     }
     Err(ByHandError::Unreachable { cluster: token.cluster.clone(), tried: tried.join("; ") })
-}
-
-/// An error with its causes: what tonic says is only that there is one.
-fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

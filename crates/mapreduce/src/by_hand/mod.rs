@@ -26,17 +26,21 @@ use mapreduce_core::Secret;
 use mapreduce_identity::Authority;
 
 use self::error::io_error;
+pub(crate) use self::error::with_sources;
 pub use self::{
     error::ByHandError,
     init::{InitOptions, init},
     join::{Joined, join},
     token::token,
 };
-use crate::{files::write_once, keeper::key_file, urls::STORES};
+use crate::{
+    files::write_once,
+    keeper::key_file,
+    urls::{LOGIN, STORES},
+};
 
 const CA: &str = "ca.pem";
 const CA_KEY: &str = "ca.key";
-const LOGIN: &str = "coordination.auth";
 
 /// Every name above that may be in a directory beside what local clusters have.
 pub(crate) const NAMES: [&str; 3] = [CA, CA_KEY, LOGIN];

@@ -1,7 +1,8 @@
 //! `mapreduce master`: one master process.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, pin::pin, time::Duration};
 
+use futures::{FutureExt, StreamExt};
 use mapreduce_master::MasterOptions;
 
 use super::{
@@ -41,7 +42,8 @@ impl Args {
             advertise: self.advertise,
             lease: Duration::from_millis(self.lease_ms),
         };
-        Ok(mapreduce_master::run(options, asked_to_end()?).await?)
+        let mut asked = pin!(asked_to_end()?);
+        Ok(mapreduce_master::run(options, asked.next().map(|_| ())).await?)
     }
 }
 

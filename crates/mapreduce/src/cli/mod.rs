@@ -9,6 +9,7 @@ mod jobs;
 mod keeper;
 mod kill;
 mod master;
+mod probe;
 mod run;
 mod status;
 mod stores;
@@ -18,6 +19,7 @@ mod worker;
 use std::{error::Error, io, process::ExitCode};
 
 use clap::Parser;
+use futures::{Stream, stream};
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
@@ -55,6 +57,7 @@ struct Cli {
 enum Command {
     Master(master::Args),
     Worker(worker::Args),
+    Probe(probe::Args),
     Cluster(by_hand::Args),
     #[command(hide = true)]
     Keeper(keeper::Args),
@@ -75,6 +78,7 @@ impl Command {
         match self {
             Command::Master(args) => on_one_thread?.block_on(args.run()),
             Command::Worker(args) => on_one_thread?.block_on(args.run()),
+            Command::Probe(args) => on_one_thread?.block_on(args.run()),
             Command::Cluster(args) => on_one_thread?.block_on(args.run()),
             Command::Keeper(args) => args.run(),
             Command::Executor(args) => args.run(),
@@ -106,13 +110,13 @@ fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// Completes when the process is asked to end, by SIGTERM or SIGINT.
-fn asked_to_end() -> io::Result<impl Future<Output = ()> + Send> {
-    let (mut terminated, mut interrupted) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(async move {
+/// Each time that the process is asked to end, by SIGTERM or SIGINT.
+fn asked_to_end() -> io::Result<impl Stream<Item = ()> + Send> {
+    let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(stream::unfold(signals, async |(mut terminated, mut interrupted)| {
         tokio::select! { _ = terminated.recv() => {}, _ = interrupted.recv() => {} }
-    })
+        Some(((), (terminated, interrupted)))
+    }))
 }
 
 #[cfg(test)]

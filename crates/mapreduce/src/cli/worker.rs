@@ -9,7 +9,7 @@ use super::{
     stores::{Resolved, Stores},
 };
 
-/// Run a worker until SIGTERM or SIGINT; tasks that run then have a while to finish.
+/// Run a worker until SIGTERM or SIGINT; tasks that run then have a while to finish, unless it is told again.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

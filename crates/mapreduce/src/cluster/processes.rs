@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// How long a process may need for its end, beyond the grace it was given.
-const ENDING: Duration = Duration::from_secs(2);
+const ENDING: Duration = Duration::from_secs(5);
 
 /// Lines of a log that an error shows.
 const TAIL_LINES: usize = 20;

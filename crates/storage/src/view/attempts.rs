@@ -38,7 +38,7 @@ pub enum Outcome {
     Failed,
     /// Its worker was lost before it ended.
     Lost,
-    /// Its owner stopped it.
+    /// Its owner stopped it, or its worker, which was told to go.
     Stopped,
 }
 
