@@ -16,6 +16,7 @@
 mod certificates;
 mod tls;
 mod token;
+mod trial;
 
 pub use certificates::{Authority, CertificateError, MASTER_NAME, MasterCertificate};
 pub use tls::{NoWay, endpoint, is_loopback, server};
@@ -103,6 +104,14 @@ pub enum IdentityError {
         /// Its coordination.
         coordination: String,
     },
+    /// A store does not do what the protocol needs of it.
+    #[error("{url} was tried, and no cluster is made in it: {why}")]
+    Lawless {
+        /// The store.
+        url: String,
+        /// What it did, and what to do.
+        why: String,
+    },
     /// Coordination can't be read or written.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -139,7 +148,9 @@ pub struct Stores<'a> {
     pub storage: &'a str,
 }
 
-/// Which cluster the stores belong to; a new one, if they are new. An error if they don't belong together.
+/// Which cluster the stores belong to; a new one, if they are new and keep the rules that the protocol stands on. An error
+/// if they don't belong together. The coordinator needs a session, by which others know that this process lives while it
+/// tries the stores.
 pub async fn identify(stores: Stores<'_>) -> Result<ClusterRecord, IdentityError> {
     loop {
         if let Some(record) = stores.look().await? {
@@ -198,28 +209,30 @@ impl Stores<'_> {
                 ours: public_url(self.storage),
             }),
             (None, None) => {
-                let id = ClusterId::new(getrandom::u64().map_err(IdentityError::Random)?);
                 let storage = public_url(self.storage);
-                self.create(&ClusterRecord { id, storage, ca: None }).await?;
+                let record = ClusterRecord { id: random_id()?, storage, ca: None };
+                if self.are_local() { self.create(&record).await? } else { _ = self.begin(Some(&record)).await? }
                 Ok(None)
             }
         }
     }
 
     /// The id of a cluster that is to be made in these stores; an error if there is one in either, or if one of them does
-    /// not keep the rules that the protocol stands on.
+    /// not keep the rules that the protocol stands on. The coordinator needs a session, as for [`identify`].
     pub async fn new_id(self) -> Result<ClusterId, IdentityError> {
-        let claim = storage::claim(self.store).await?;
-        if let Some((record, _)) = records::cluster(self.coordinator).await? {
-            let coordination = public_url(self.coordination);
-            return Err(IdentityError::Exists { coordination, cluster: record.id });
+        loop {
+            let claim = storage::claim(self.store).await?;
+            if let Some((record, _)) = records::cluster(self.coordinator).await? {
+                let coordination = public_url(self.coordination);
+                return Err(IdentityError::Exists { coordination, cluster: record.id });
+            }
+            if let Some(claim) = claim {
+                return Err(self.taken(claim));
+            }
+            if self.begin(None).await? {
+                return random_id();
+            }
         }
-        if let Some(claim) = claim {
-            return Err(self.taken(claim));
-        }
-        mapreduce_coordination::probe(self.coordinator).await.map_err(RecordError::from)?;
-        storage::probe(self.store).await?;
-        Ok(ClusterId::new(getrandom::u64().map_err(IdentityError::Random)?))
     }
 
     /// Makes the cluster with this id and authority; an error if somebody else was faster.
@@ -268,6 +281,10 @@ impl Stores<'_> {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+fn random_id() -> Result<ClusterId, IdentityError> {
+    Ok(ClusterId::new(getrandom::u64().map_err(IdentityError::Random)?))
 }
 
 /// An error unless the authority that a process was told, if any, is the cluster's.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mapreduce_coordination::{CoordinationError, records::RecordError};
-use mapreduce_core::JobId;
+use mapreduce_core::{Incarnation, JobId};
 use mapreduce_identity::{IdentityError, NoWay};
 use mapreduce_rpc::BadField;
 use mapreduce_storage::StorageError;
@@ -31,6 +31,16 @@ pub enum ClientError {
         why: String,
         /// For how long they were asked.
         waited: Duration,
+    },
+    /// A master is of another version of this program.
+    #[error("{master} at {address} does not understand this program: {why}")]
+    OtherVersion {
+        /// The master.
+        master: Incarnation,
+        /// Where it listens.
+        address: String,
+        /// Its words.
+        why: String,
     },
     /// The user is unknown or the password wrong.
     #[error("{0}")]

@@ -197,7 +197,7 @@ impl Client {
                             reason.lock().unwrap_or_else(PoisonError::into_inner).replace(why);
                         }
                     }
-                    Err(status) => return Err(status.into()),
+                    Err(status) => return Err(master.error(status)),
                 }
             }
             if answered && began.elapsed() < inner.connect_timeout {
