@@ -13,7 +13,11 @@ async fn probed(flaw: Flaw) -> Result<(), CoordinationError> {
     let inner = MemoryStore::default().open(Some(session)).unwrap();
     let probed = probe(&Flawed { inner: inner.clone(), flaw }).await;
     inner.close().await;
-    assert_eq!(inner.children("").await.unwrap(), [""; 0], "what was tried goes with the session at the latest");
+    assert_eq!(
+        inner.children("").await.unwrap(),
+        [""; 0],
+        "what was tried goes with the session at the latest"
+    );
     probed
 }
 

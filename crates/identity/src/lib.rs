@@ -211,7 +211,11 @@ impl Stores<'_> {
             (None, None) => {
                 let storage = public_url(self.storage);
                 let record = ClusterRecord { id: random_id()?, storage, ca: None };
-                if self.are_local() { self.create(&record).await? } else { _ = self.begin(Some(&record)).await? }
+                if self.are_local() {
+                    self.create(&record).await?
+                } else {
+                    _ = self.begin(Some(&record)).await?
+                }
                 Ok(None)
             }
         }

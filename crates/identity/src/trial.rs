@@ -45,8 +45,7 @@ impl Stores<'_> {
     }
 
     async fn try_both(self) -> Result<(), IdentityError> {
-        let lawless =
-            |url: &str, why: String| Err(IdentityError::Lawless { url: public_url(url), why });
+        let lawless = |url: &str, why: String| Err(IdentityError::Lawless { url: public_url(url), why });
         match mapreduce_coordination::probe(self.coordinator).await {
             Err(error @ CoordinationError::Lawless { .. }) => {
                 return lawless(self.coordination, error.to_string());

@@ -89,7 +89,8 @@ async fn of_many_at_once_one_tries() {
 #[tokio::test]
 async fn who_dies_while_it_tries_is_waited_for_and_leaves_nothing() {
     let coordination = MemoryStore::default();
-    let (dead, next) = (coordination.open(Some(master(1))).unwrap(), coordination.open(Some(master(2))).unwrap());
+    let (dead, next) =
+        (coordination.open(Some(master(1))).unwrap(), coordination.open(Some(master(2))).unwrap());
     let store = open("memory:///").unwrap();
     records::begin_trial(&*dead, 1).await.unwrap().unwrap();
     store.put(&Path::from("probe/0000000000000001"), "17".into()).await.unwrap();

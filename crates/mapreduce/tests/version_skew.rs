@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use futures::stream::Empty;
 use mapreduce::{Client, ClientError, ClusterUrls, Credentials};
 use mapreduce_coordination::{
     Coordinator, SessionOptions,
@@ -29,7 +30,6 @@ use mapreduce_rpc::{
 };
 use support::Scene;
 use tokio::net::TcpListener;
-use futures::stream::Empty;
 use tonic::{
     Request, Response, Status, Streaming,
     service::InterceptorLayer,

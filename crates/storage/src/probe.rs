@@ -4,7 +4,11 @@ use bytes::Bytes;
 use futures::{TryStreamExt, future::join_all};
 use object_store::{ObjectStore, PutMode, path::Path};
 
-use crate::{StorageError, Store, garbage::{delete_dir, delete_object}, paths, read_bytes};
+use crate::{
+    StorageError, Store,
+    garbage::{delete_dir, delete_object},
+    paths, read_bytes,
+};
 
 /// How many want to create one object at one time.
 const CONTENDERS: usize = 64;

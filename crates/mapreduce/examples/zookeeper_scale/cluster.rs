@@ -55,10 +55,12 @@ impl Cluster {
             let worker = cluster.spawn("worker", &["--scratch", &scratch, "--machine-slots", &slots])?;
             cluster.workers.push(worker);
         }
-        wait_until(|| cluster.ask(async |c| {
-            let masters = records::incarnations(c, Role::Master).await?.len();
-            Ok((masters, records::incarnations(c, Role::Worker).await?.len()) == (n_masters, n_workers))
-        }))?;
+        wait_until(|| {
+            cluster.ask(async |c| {
+                let masters = records::incarnations(c, Role::Master).await?.len();
+                Ok((masters, records::incarnations(c, Role::Worker).await?.len()) == (n_masters, n_workers))
+            })
+        })?;
         Ok(cluster)
     }
 

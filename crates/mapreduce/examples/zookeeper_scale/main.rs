@@ -115,7 +115,8 @@ fn run(
     println!("the rest and the reduce task: {:.1} s", rest.as_secs_f64());
     println!("the whole job: {:.1} s, {}", whole.as_secs_f64(), rate(n_tasks, whole));
     println!("    attempts                   {}", attempts.len());
-    let next = attempts.iter().filter(|attempt| attempt.attempt.epoch.0 > 1).map(|attempt| attempt.launched_at_ms);
+    let next =
+        attempts.iter().filter(|attempt| attempt.attempt.epoch.0 > 1).map(|attempt| attempt.launched_at_ms);
     let until_launch_ms = next.min().ok_or("the next owner launched nothing")?.saturating_sub(killed_at_ms);
     println!("    owner killed → next launch {:.2} s", Duration::from_millis(until_launch_ms).as_secs_f64());
     println!("    the first owner            {first}");
@@ -141,8 +142,11 @@ fn n_with(digit: u64, n: usize) -> u64 {
 
 /// Every task was committed once, and what was committed was not launched again.
 fn check(attempts: &[AttemptView], n_tasks: usize) {
-    let committed: Vec<_> =
-        attempts.iter().filter(|attempt| attempt.outcome == Outcome::Committed).map(|attempt| attempt.task).collect();
+    let committed: Vec<_> = attempts
+        .iter()
+        .filter(|attempt| attempt.outcome == Outcome::Committed)
+        .map(|attempt| attempt.task)
+        .collect();
     assert_eq!(committed.len(), n_tasks + 1, "the map tasks and the reduce task");
     assert_eq!(committed.iter().collect::<BTreeSet<_>>().len(), committed.len());
     assert_eq!(attempts.len(), committed.len(), "something was launched twice");

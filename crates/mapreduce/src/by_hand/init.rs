@@ -70,5 +70,9 @@ pub async fn init(options: InitOptions) -> Result<ClusterId, ByHandError> {
 /// By which others who want to make a cluster there know that this process lives.
 fn session() -> Result<SessionOptions, ByHandError> {
     let random = getrandom::u64().map_err(identity::IdentityError::Random)?;
-    Ok(SessionOptions { incarnation: Incarnation::new(Role::Master, random), lease: LEASE, watch_others: true })
+    Ok(SessionOptions {
+        incarnation: Incarnation::new(Role::Master, random),
+        lease: LEASE,
+        watch_others: true,
+    })
 }
