@@ -6,7 +6,7 @@ use mapreduce_coordination::{
 };
 use mapreduce_storage::{self as storage, StorageError};
 
-use crate::{IdentityError, Stores, public_url};
+use crate::{IdentityError, Stores, error::of_record, public_url};
 
 impl Stores<'_> {
     /// Whether no cluster in these stores ever leaves this machine. Then its kernel keeps the rules: there is nothing that a
@@ -34,7 +34,8 @@ impl Stores<'_> {
     }
 
     async fn begin_in_turn(self, new: Option<&ClusterRecord>) -> Result<bool, IdentityError> {
-        if records::cluster(self.coordinator).await?.is_some() {
+        let found = records::cluster(self.coordinator).await;
+        if found.map_err(of_record(self.coordination))?.is_some() {
             return Ok(false);
         }
         self.try_both().await?;

@@ -12,7 +12,7 @@ use mapreduce_rpc::{
 use tonic::Request;
 
 use super::{ByHandError, CA, CA_KEY, LOGIN, NewDirectory};
-use crate::{Stores, keeper::key_file, urls::STORES};
+use crate::{Stores, client::with_sources, keeper::key_file, urls::STORES};
 
 /// How long one master may take to be reached.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -79,15 +79,4 @@ async fn ask(token: &Token) -> Result<(String, JoinReply), ByHandError> {
         };
     }
     Err(ByHandError::Unreachable { cluster: token.cluster.clone(), tried: tried.join("; ") })
-}
-
-/// An error with its causes: what tonic says is only that there is one.
-fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -12,7 +12,7 @@ use mapreduce_rpc::{MESSAGE_BYTES_MAX, control::jobs_client::JobsClient, headers
 use tokio::sync::{Mutex, watch};
 use tonic::{Status, transport::Channel};
 
-use super::ClientError;
+use super::{ClientError, error::with_sources};
 
 /// A local connection is made in microseconds; a remote one in one round trip.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -30,6 +30,13 @@ impl Master {
         let address = member.address.clone().unwrap_or_default();
         let channel = endpoint(&address, ca, CONNECT_TIMEOUT)?.connect_lazy();
         Ok(Master { incarnation: member.incarnation.clone(), address, channel })
+    }
+
+    /// That it is none of those that answered, and why.
+    pub fn unreachable(&self, status: &Status) -> String {
+        // What tonic says itself is where it comes from, and that there was an error.
+        let why = std::error::Error::source(status).map_or_else(|| status.to_string(), |e| with_sources(e));
+        format!("{} at {} ({why})", self.incarnation, self.address)
     }
 
     /// What its answer means.

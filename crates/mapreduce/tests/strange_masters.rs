@@ -1,5 +1,5 @@
-//! Masters, workers, clients and records of another version than this program's: each is told from every other trouble, and
-//! named. A master of another version is a gRPC server that checks callers as masters do, by another number.
+//! Masters of another version, or that can't be reached: who calls them says which it is, and where. A master of another
+//! version is a gRPC server that checks callers as masters do, by another number.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
@@ -7,6 +7,7 @@ mod support;
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     process::{Output, Stdio},
     sync::Arc,
     time::Duration,
@@ -140,6 +141,43 @@ async fn a_master_of_another_version_is_named_by_whoever_calls_it() {
     let refused = Client::new(urls, user).await.unwrap().login().await.unwrap_err();
     assert!(matches!(refused, ClientError::OtherVersion { .. }), "{refused}");
     names_both(&refused.to_string());
+}
+
+#[tokio::test]
+async fn a_master_that_can_not_be_reached_is_named() {
+    let place = Place::new();
+    let me = Incarnation::new(Role::Master, 1);
+    let coordinator = place.coordinator(&me).await;
+    let store = mapreduce_storage::open(&place.storage).unwrap();
+    let Place { coordination, storage, .. } = &place;
+    let stores = Stores { coordinator: &*coordinator, coordination, store: &store, storage };
+    mapreduce_identity::identify(stores).await.unwrap();
+    // Nobody listens there any more.
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let member = Member::of_this_process(me.clone(), Some(address.clone()), 0, 1).unwrap();
+    records::register(&*coordinator, &member).await.unwrap();
+
+    let urls = ClusterUrls::find(coordination).await.unwrap();
+    let user = Credentials::User { username: "admin".into(), password: "admin".into() };
+    let client = Client::new(urls, user).await.unwrap().with_connect_timeout(Duration::from_millis(1500));
+    let said = client.login().await.unwrap_err().to_string();
+    for part in [coordination, &address, me.as_str(), "answered within 1.5 s", "Connection refused"] {
+        assert!(said.contains(part), "no {part:?} in {said}");
+    }
+
+    let key = place.scene.path("key");
+    let stores = ["worker", "--coordination", coordination, "--storage", storage, "--cluster-key-file"];
+    let mut worker = place.scene.command(&[&stores[..], &[key.to_str().unwrap()]].concat());
+    let mut worker = worker.stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(worker.stderr.take().unwrap()).lines();
+    let said = tokio::task::spawn_blocking(move || log.next()).await.unwrap();
+    worker.kill().unwrap();
+    worker.wait().unwrap();
+    let said = said.unwrap().unwrap();
+    assert!(
+        said.contains(&address) && said.contains("can't be reached") && said.contains("refused"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
