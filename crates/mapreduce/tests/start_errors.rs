@@ -177,12 +177,12 @@ fn a_server_that_can_not_be_reached() {
     thread::scope(|scope| {
         for url in [format!("zookeeper://127.0.0.1:{zookeeper}/x"), format!("etcd://127.0.0.1:{etcd}/x")] {
             let server = url.split('/').nth(2).unwrap().to_owned();
-            let parts = [url.clone(), format!("{server} can't be reached"), "within 1".to_owned()];
+            let parts = [url.clone(), format!("{server} can't be reached"), "within ".to_owned()];
             let machine = &machine;
             scope.spawn(move || machine.check_coordination(&url, &parts.each_ref().map(String::as_str)));
         }
         let storages = [
-            (format!("hdfs://127.0.0.1:{hdfs}/x"), format!("127.0.0.1:{hdfs}"), "tried for 1"),
+            (format!("hdfs://127.0.0.1:{hdfs}/x"), format!("127.0.0.1:{hdfs}"), "tried for "),
             (
                 format!("s3://bucket/x?endpoint=http://127.0.0.1:{s3}&auth={auth}"),
                 format!("http://127.0.0.1:{s3}/bucket/x/cluster"),
@@ -212,7 +212,7 @@ fn a_server_without_a_quorum() {
         for (url, port, why) in checks {
             let machine = &machine;
             scope.spawn(move || {
-                machine.check_coordination(&url, &[&url, &format!("127.0.0.1:{port}"), why, "within 1"]);
+                machine.check_coordination(&url, &[&url, &format!("127.0.0.1:{port}"), why, "within "]);
             });
         }
     });

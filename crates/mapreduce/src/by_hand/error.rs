@@ -3,6 +3,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use mapreduce_coordination::{CoordinationError, records::RecordError, users::UserError};
@@ -61,10 +62,12 @@ pub enum ByHandError {
         coordination: String,
     },
     /// The masters that the token names can't be reached.
-    #[error("no master of {cluster} answered: {tried}")]
+    #[error("no master of {cluster} answered within {:.1} s: {tried}", waited.as_secs_f64())]
     Unreachable {
         /// The cluster.
         cluster: ClusterId,
+        /// For how long they were tried.
+        waited: Duration,
         /// Each, with what happened.
         tried: String,
     },
