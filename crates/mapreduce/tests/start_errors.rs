@@ -207,7 +207,7 @@ fn a_server_without_a_quorum() {
     thread::scope(|scope| {
         let checks = [
             (zookeeper.url("/x"), zookeeper.ports[0], "no quorum"),
-            (etcd.url("/x"), etcd.ports[0], "does not answer"),
+            (etcd.url("/x"), etcd.ports[0], "no quorum"),
         ];
         for (url, port, why) in checks {
             let machine = &machine;
@@ -252,8 +252,9 @@ fn storage_of_somebody_else() {
         machine.check_storage(storage, &[shown, &coordination, "is used by cluster-"]);
     }
     let wrong_key = ceph.url_with(BUCKET, "x", &guess);
-    machine.check_storage(&wrong_key, &["/bucket/x/cluster", "InvalidAccessKeyId"]);
-    machine.check_storage(&ceph.url("nowhere", "x"), &["/nowhere/x/cluster", "NoSuchBucket"]);
+    machine
+        .check_storage(&wrong_key, &["/bucket/x/cluster", "InvalidAccessKeyId", "check the key or the user"]);
+    machine.check_storage(&ceph.url("nowhere", "x"), &["/nowhere/x/probe/", "NoSuchBucket"]);
 
     machine.scene.export("HADOOP_USER_NAME=eve");
     machine.check_storage(&on_hdfs, &[&on_hdfs, "eve", "HADOOP_USER_NAME"]);
