@@ -62,7 +62,10 @@ def test_a_store_is_tried_once_however_many_start(new_cluster, auth, key, tmp_pa
         assert len([path for path in store.created if path.startswith("/bucket/mr/probe/")]) == 1
 
 
-def test_who_is_killed_while_it_tries_leaves_nothing(key, environment, tmp_path):
+def test_who_is_killed_while_it_tries_leaves_nothing(key, environment, monkeypatch, tmp_path):
+    # Who connects has the key in its environment.
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "someone")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     with lookalike(creates_exclusively=True) as store:
         coordination, storage = f"sqlite://{tmp_path}/coordination", store.url("mr", key)
         command = by_hand("master", coordination, storage, tmp_path)

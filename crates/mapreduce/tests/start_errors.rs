@@ -163,6 +163,7 @@ fn a_url_that_names_no_store() {
         ("s3:///x", "it names no bucket"),
         ("s3://bucket/x?colour=red", "?colour=red is no option"),
         ("s3://bucket/x?endpoint=http://192.0.2.1", "in clear"),
+        ("s3://bucket/x?endpoint=https://192.0.2.1", "there is no key for it: set AWS_ACCESS_KEY_ID"),
         ("file://elsewhere/x", "no local directory"),
     ] {
         machine.check_storage(url, &[url, why]);

@@ -16,6 +16,8 @@ use tokio::runtime::Runtime;
 
 use crate::usage::Usage;
 
+/// The longest that the ZooKeeper of the tests grants: two hundred processes that begin at once get little of each core.
+const LEASE_MS: &str = "4000";
 /// Between two looks at something that is waited for.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -69,6 +71,7 @@ impl Cluster {
         let mut command = Command::new(env::current_exe()?);
         command.args([role, "--coordination", &self.urls.coordination, "--storage", &self.urls.storage]);
         command.arg("--cluster-key-file").arg(self.directory.join("key")).args(arguments);
+        command.args(["--lease-ms", LEASE_MS]);
         Ok(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()?)
     }
 

@@ -4,6 +4,9 @@ use std::{fmt, fs, io, iter::Sum};
 
 use mapreduce::native::UserError;
 
+/// What the kernel counts processor time in, for programs on whatever Linux.
+const TICKS_A_SECOND: f64 = 100.0;
+
 /// Of a process, or several.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Usage {
@@ -23,7 +26,7 @@ impl Usage {
         let fields = stat.rsplit_once(')').ok_or("no process's stat")?.1.split_whitespace();
         let ticks: Vec<u64> = fields.skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
         Ok(Usage {
-            seconds: ticks.iter().sum::<u64>() as f64 / rustix::param::clock_ticks_per_second() as f64,
+            seconds: ticks.iter().sum::<u64>() as f64 / TICKS_A_SECOND,
             bytes: kilobytes(&format!("/proc/{pid}/smaps_rollup"), "Pss:")? << 10,
             bytes_max: kilobytes(&format!("/proc/{pid}/status"), "VmHWM:")? << 10,
         })
