@@ -91,7 +91,6 @@ impl Machine {
     /// Every door says all of this about stores that can't be used.
     fn check(&self, coordination: &str, storage: &str, parts: &[&str]) {
         for (door, said) in self.at_every_door(coordination, storage) {
-            println!("{door}: {said}");
             for part in parts {
                 assert!(
                     said.contains(part),
@@ -107,7 +106,6 @@ impl Machine {
             scope.spawn(|| self.check(coordination, &self.storage(), parts));
             let said =
                 Runtime::new().unwrap().block_on(ClusterUrls::find(coordination)).unwrap_err().to_string();
-            println!("connect: {said}");
             for part in parts {
                 assert!(said.contains(part), "connect, of {coordination}: no {part:?} in {said}");
             }

@@ -96,10 +96,10 @@ impl Cluster {
         })?;
         let at = self.masters.iter().position(|child| child.id() == pid).ok_or("the owner is a stranger")?;
         let usage = Usage::of(pid)?;
-        let mut owner = self.masters.swap_remove(at);
         let killed_at_ms = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as u64;
-        owner.kill()?;
-        owner.wait()?;
+        self.masters[at].kill()?;
+        self.masters[at].wait()?;
+        drop(self.masters.swap_remove(at));
         Ok((usage, killed_at_ms))
     }
 

@@ -35,7 +35,7 @@ impl Master {
     /// That it is none of those that answered, and why.
     pub fn unreachable(&self, status: &Status) -> String {
         // What tonic says itself is where it comes from, and that there was an error.
-        let why = std::error::Error::source(status).map_or_else(|| status.to_string(), |e| with_sources(e));
+        let why = std::error::Error::source(status).map_or_else(|| status.to_string(), with_sources);
         format!("{} at {} ({why})", self.incarnation, self.address)
     }
 
