@@ -71,19 +71,21 @@ async fn no_cluster_is_made_in_storage_that_overwrites() {
 #[tokio::test]
 async fn of_many_at_once_one_tries() {
     let coordination = MemoryStore::default();
-    let memory = open("memory:///").unwrap();
+    // It takes a while, as a store in memory does not: so all are at it together.
+    let directory = tempfile::tempdir().unwrap();
+    let kept = open(&format!("file://{}?sync=no", directory.path().display())).unwrap();
     // The trial and the claim are as they should be. Another trial would find the store lawless.
     let puts = [[Fault::None; 65].as_slice(), &[Fault::Overwrites; 64]].concat();
-    let store = Faulty::over(&memory, &puts, &[]);
+    let store = Faulty::over(&kept, &puts, &[]);
     let starts = (0..8).map(|n| {
         let (coordinator, store) = (coordination.open(Some(master(n))).unwrap(), &store);
         async move { identify(stores(&*coordinator, store)).await.unwrap() }
     });
     let found = join_all(starts).await;
     assert!(found.iter().all(|record| *record == found[0]), "{found:?}");
-    assert_eq!(claim(&memory).await.unwrap().unwrap().cluster, found[0].id);
+    assert_eq!(claim(&kept).await.unwrap().unwrap().cluster, found[0].id);
     assert_eq!(coordination.open(None).unwrap().children("").await.unwrap(), ["cluster"]);
-    assert_eq!(tree(&memory, "").await.unwrap().len(), 1, "the claim alone");
+    assert_eq!(tree(&kept, "").await.unwrap().len(), 1, "the claim alone");
 }
 
 #[tokio::test]
