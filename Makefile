@@ -70,7 +70,7 @@ scale:
 	cargo run --release --locked -p mapreduce-master --example scale -- $(ARGS)
 
 # The same with real processes and connections, and a real ZooKeeper: 100,000 tasks on 200 workers. ARGS="1000 20" for
-# fewer of both. Needs what the tests of ZooKeeper need.
+# fewer of both. Needs what the tests of ZooKeeper need, some 20 GiB of memory, and TMPDIR=/dev/shm for files without a disk.
 scale-zookeeper:
 	cargo run --release --locked -p mapreduce --example zookeeper_scale -- $(ARGS)
 
