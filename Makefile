@@ -5,7 +5,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: build images demo demo-containers test lint sim kill-points fuzz sanitize mutants storm hosts power-cuts waste scale bench bench-stores bench-instructions clean
+.PHONY: build images demo demo-containers test lint sim kill-points fuzz sanitize mutants storm hosts power-cuts waste scale scale-zookeeper bench bench-stores bench-instructions clean
 
 # What is passed on to a benchmark.
 ARGS ?=
@@ -83,6 +83,11 @@ waste: build
 # How a master bears up to 1,000,000 tasks and 10,000 workers; ARGS=100000 for fewer tasks.
 scale:
 	cargo run --release --locked -p mapreduce-master --example scale -- $(ARGS)
+
+# The same with real processes and connections, and a real ZooKeeper: 100,000 tasks on 200 workers. ARGS="1000 20" for
+# fewer of both. Needs what the tests of ZooKeeper need, some 20 GiB of memory, and TMPDIR=/dev/shm for files without a disk.
+scale-zookeeper:
+	cargo run --release --locked -p mapreduce --example zookeeper_scale -- $(ARGS)
 
 lint: build
 	cargo fmt --all --check

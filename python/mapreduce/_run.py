@@ -34,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--partitions", type=int)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--directory")
+    parser.add_argument("--coordination")
     parser.add_argument("--username", default="admin")
     return parser
 
@@ -43,13 +44,7 @@ def _run(given: argparse.Namespace) -> None:
     combine_func = None if given.combine is None else _load(given.combine)
     auth = mapreduce.Auth(given.username, os.environ.get("MAPREDUCE_PASSWORD", "admin"))
     output = None if given.output is None else mapreduce.write_text(given.output, overwrite=given.overwrite)
-    with mapreduce.LocalCluster(
-        auth,
-        n_workers=given.workers,
-        n_masters=1,
-        initialize=given.directory is None,
-        directory=given.directory,
-    ) as cluster:
+    with _cluster(given, auth) as cluster:
         future = cluster.mapreduce(
             mapreduce.read_text(*given.input),
             map_func,
@@ -63,6 +58,15 @@ def _run(given: argparse.Namespace) -> None:
                 print(key, value, sep="\t")
         else:
             future.result()
+
+
+def _cluster(given: argparse.Namespace, auth: mapreduce.Auth) -> mapreduce.Cluster:
+    if given.coordination is not None:
+        return mapreduce.connect(given.coordination, auth)
+    initialize = given.directory is None
+    return mapreduce.LocalCluster(
+        auth, n_workers=given.workers, n_masters=1, initialize=initialize, directory=given.directory
+    )
 
 
 _modules: dict[str, Any] = {}

@@ -12,6 +12,13 @@ from mapreduce import Auth, AuthenticationError, ClusterError, InvalidArgumentEr
 from mapreduce._program import find_program
 
 DATA = list(range(20))
+WORDS = """
+def words(lines):
+    return [(word, 1) for line in lines for word in line.split()]
+
+def count(ones):
+    return sum(ones)
+"""
 
 
 def ones(numbers):
@@ -76,6 +83,17 @@ def test_a_job_on_a_cluster_that_speaks_tls(by_hand, environment, tmp_path):
         assert sorted(cluster.mapreduce(DATA, ones, sum).result()) == reference(DATA, ones, sum)
     with pytest.raises(AuthenticationError):
         connect(by_hand.url, Auth("admin", "admin"))
+
+    # The same cluster for functions from the command line.
+    (tmp_path / "job.py").write_text(WORDS)
+    (tmp_path / "text").write_text("to be\nor not to be\n")
+    job = [find_program(), "run", "job.py:words", "job.py:count", "--input", "text"]
+    for cluster in (["--coordination", by_hand.url], ["--directory", directory]):
+        done = subprocess.run(
+            [*job, *cluster], env=environment, cwd=tmp_path, check=False, capture_output=True, text=True
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.split() == ["be", "2", "not", "1", "or", "1", "to", "2"]
 
 
 def is_there(url, auth):

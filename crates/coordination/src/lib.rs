@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! /cluster                 durable     records::ClusterRecord
+//! /trial                   ephemeral   somebody tries the stores before there is a cluster
+//! /probe-<random>          ephemeral   what is tried
 //! /masters/<incarnation>   ephemeral   records::Member
 //! /workers/<incarnation>   ephemeral   records::Member
 //! /jobs/<id>               durable     core::JobRecord

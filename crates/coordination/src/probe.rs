@@ -8,15 +8,16 @@ use crate::{CoordinationError, Coordinator, Lifetime, Version};
 /// How many want to write one entry at one time.
 const CONTENDERS: usize = 64;
 
-/// Tries on an entry of its own, `/probe/<random>`, whether exactly one of 64 contenders makes it, whether exactly one of
+/// Tries on an entry of its own, `/probe-<random>`, whether exactly one of 64 contenders makes it, whether exactly one of
 /// 64 changes it from there, whether an older version can't be deleted, and whether everybody then reads what the winners
-/// wrote. A store that fails is refused by [`CoordinationError::Lawless`].
+/// wrote. A store that fails is refused by [`CoordinationError::Lawless`]. Needs a session: the entry lives with it, so that
+/// nothing is left of a probe that is cut short.
 pub async fn probe(coordinator: &dyn Coordinator) -> Result<(), CoordinationError> {
     let random = getrandom::u64().map_err(|error| CoordinationError::Unavailable {
         url: "/probe".to_owned(),
         why: format!("no randomness: {error}"),
     })?;
-    Probe { coordinator, path: &format!("/probe/{random:016x}") }.run().await
+    Probe { coordinator, path: &format!("/probe-{random:016x}") }.run().await
 }
 
 struct Probe<'a> {
@@ -26,7 +27,7 @@ struct Probe<'a> {
 
 impl Probe<'_> {
     async fn run(&self) -> Result<(), CoordinationError> {
-        let create = |n: usize| self.coordinator.create(self.path, value(n), Lifetime::Durable);
+        let create = |n: usize| self.coordinator.create(self.path, value(n), Lifetime::Session);
         let created = self.winner("made", join_all((0..CONTENDERS).map(create)).await).await?;
         let set = |n: usize| self.coordinator.set(self.path, value(n), created);
         let changed = self.winner("changed", join_all((0..CONTENDERS).map(set)).await).await?;

@@ -1,79 +1,24 @@
 //! Stores that do not keep the rules are found out.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use std::sync::Arc;
+#[path = "support/flawed.rs"]
+mod flawed;
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use mapreduce_coordination::{
-    CoordinationError, Coordinator, Entry, Lifetime, Version, memory::MemoryStore, probe,
-};
-use tokio::sync::watch;
-
-/// What a store does wrong.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Flaw {
-    None,
-    CreatesWhatIsThere,
-    SetsAtAnyVersion,
-    DeletesAtAnyVersion,
-}
-
-#[derive(Debug)]
-struct Flawed {
-    inner: Arc<dyn Coordinator>,
-    flaw: Flaw,
-}
-
-impl Flawed {
-    async fn current(&self, path: &str, expected: Version) -> Version {
-        self.inner.get(path).await.unwrap().map_or(expected, |entry| entry.version)
-    }
-}
-
-#[async_trait]
-impl Coordinator for Flawed {
-    async fn create(&self, path: &str, value: Bytes, life: Lifetime) -> Result<Version, CoordinationError> {
-        match self.inner.create(path, value.clone(), life).await {
-            Err(CoordinationError::AlreadyExists { .. }) if self.flaw == Flaw::CreatesWhatIsThere => {
-                self.inner.set(path, value, self.current(path, Version(0)).await).await
-            }
-            done => done,
-        }
-    }
-    async fn get(&self, path: &str) -> Result<Option<Entry>, CoordinationError> {
-        self.inner.get(path).await
-    }
-    async fn set(&self, path: &str, value: Bytes, expected: Version) -> Result<Version, CoordinationError> {
-        let expected = match self.flaw {
-            Flaw::SetsAtAnyVersion => self.current(path, expected).await,
-            _ => expected,
-        };
-        self.inner.set(path, value, expected).await
-    }
-    async fn delete(&self, path: &str, expected: Version) -> Result<(), CoordinationError> {
-        let expected = match self.flaw {
-            Flaw::DeletesAtAnyVersion => self.current(path, expected).await,
-            _ => expected,
-        };
-        self.inner.delete(path, expected).await
-    }
-    async fn children(&self, parent: &str) -> Result<Vec<String>, CoordinationError> {
-        self.inner.children(parent).await
-    }
-    fn watch(&self, parent: &str) -> watch::Receiver<u64> {
-        self.inner.watch(parent)
-    }
-    fn session_lost(&self) -> watch::Receiver<bool> {
-        self.inner.session_lost()
-    }
-    async fn close(&self) {
-        self.inner.close().await;
-    }
-}
+use flawed::{Flaw, Flawed};
+use mapreduce_coordination::{CoordinationError, memory::MemoryStore, probe};
+use mapreduce_core::{Incarnation, Role};
 
 async fn probed(flaw: Flaw) -> Result<(), CoordinationError> {
-    probe(&Flawed { inner: MemoryStore::default().open(None).unwrap(), flaw }).await
+    let session = Incarnation::new(Role::Master, 1);
+    let inner = MemoryStore::default().open(Some(session)).unwrap();
+    let probed = probe(&Flawed { inner: inner.clone(), flaw }).await;
+    inner.close().await;
+    assert_eq!(
+        inner.children("").await.unwrap(),
+        [""; 0],
+        "what was tried goes with the session at the latest"
+    );
+    probed
 }
 
 #[tokio::test]

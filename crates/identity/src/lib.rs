@@ -14,10 +14,14 @@
 //! [`server`]); machines join it by a [`Token`].
 
 mod certificates;
+mod error;
 mod tls;
 mod token;
+mod trial;
 
 pub use certificates::{Authority, CertificateError, MASTER_NAME, MasterCertificate};
+pub use error::IdentityError;
+use error::{of_claim, of_record};
 pub use tls::{NoWay, endpoint, is_loopback, server};
 pub use token::{Token, TokenError, redeem};
 
@@ -30,101 +34,6 @@ use mapreduce_coordination::{
 use mapreduce_core::ClusterId;
 use mapreduce_storage::{self as storage, Claim, StorageError, Store};
 use url::Url;
-
-/// Why a process can't belong to a cluster.
-#[derive(Debug, thiserror::Error)]
-pub enum IdentityError {
-    /// Another cluster has that storage.
-    #[error(
-        "storage {storage} is used by {cluster}, whose coordination is {theirs}, and not {ours}: give another path for \
-         the storage, or that coordination"
-    )]
-    StorageTaken {
-        /// The storage that was given.
-        storage: String,
-        /// Whose it is.
-        cluster: ClusterId,
-        /// That cluster's coordination.
-        theirs: String,
-        /// The coordination that was given.
-        ours: String,
-    },
-    /// The cluster has another storage.
-    #[error(
-        "coordination {coordination} belongs to {cluster}, whose storage is {theirs}, and not {ours}: give that storage, \
-         or another path for coordination"
-    )]
-    OtherStorage {
-        /// The coordination that was given.
-        coordination: String,
-        /// Whose it is.
-        cluster: ClusterId,
-        /// That cluster's storage.
-        theirs: String,
-        /// The storage that was given.
-        ours: String,
-    },
-    /// There is one already where a new one is to be made.
-    #[error("coordination {coordination} belongs to {cluster} already")]
-    Exists {
-        /// Where.
-        coordination: String,
-        /// Which.
-        cluster: ClusterId,
-    },
-    /// The certificate here is not the cluster's.
-    #[error(
-        "the certificate ca.pem that this process was given is not that of {cluster}: start it with the directory that \
-         `mapreduce cluster init` or `mapreduce cluster join` made for this cluster"
-    )]
-    OtherAuthority {
-        /// The cluster.
-        cluster: ClusterId,
-    },
-    /// Nobody has ever been there.
-    #[error(
-        "there is no cluster at {coordination}: start a master there, or check that this is what its masters were given \
-         as --coordination"
-    )]
-    NoCluster {
-        /// Where it should be.
-        coordination: String,
-    },
-    /// The storage is another one than the cluster's, seen from here.
-    #[error(
-        "storage {storage} of {cluster}, whose coordination is {coordination}, is not the same here as for its masters: \
-         make that directory available on this machine, too"
-    )]
-    NotHere {
-        /// The cluster's storage.
-        storage: String,
-        /// The cluster.
-        cluster: ClusterId,
-        /// Its coordination.
-        coordination: String,
-    },
-    /// Coordination can't be read or written.
-    #[error(transparent)]
-    Record(#[from] RecordError),
-    /// Storage can't be read or written.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    /// The system gave no random number for an id.
-    #[error("no randomness for a cluster's id: {0}")]
-    Random(getrandom::Error),
-}
-
-impl IdentityError {
-    /// Whether a store could not be used, which may be otherwise later.
-    pub fn may_pass(&self) -> bool {
-        matches!(self, IdentityError::Record(RecordError::Coordination(_)) | IdentityError::Storage(_))
-    }
-
-    /// Whether the process's session was lost.
-    pub fn is_session_lost(&self) -> bool {
-        matches!(self, IdentityError::Record(RecordError::Coordination(CoordinationError::SessionLost)))
-    }
-}
 
 /// Two stores, open, and where they are.
 #[derive(Debug, Clone, Copy)]
@@ -139,7 +48,9 @@ pub struct Stores<'a> {
     pub storage: &'a str,
 }
 
-/// Which cluster the stores belong to; a new one, if they are new. An error if they don't belong together.
+/// Which cluster the stores belong to; a new one, if they are new and keep the rules that the protocol stands on. An error
+/// if they don't belong together. The coordinator needs a session, by which others know that this process lives while it
+/// tries the stores.
 pub async fn identify(stores: Stores<'_>) -> Result<ClusterRecord, IdentityError> {
     loop {
         if let Some(record) = stores.look().await? {
@@ -160,12 +71,15 @@ pub async fn find(coordination: &str) -> Result<ClusterRecord, IdentityError> {
     let coordinator = mapreduce_coordination::open(coordination, None).await.map_err(RecordError::from)?;
     let record = records::cluster(&*coordinator).await;
     coordinator.close().await;
-    let (record, _) = record?.ok_or_else(nobody)?;
+    let (record, _) = record.map_err(of_record(coordination))?.ok_or_else(nobody)?;
     let is_here = match Url::parse(&record.storage).ok().filter(|url| url.scheme() == "file") {
         Some(url) => url.to_file_path().is_ok_and(|directory| directory.exists()),
         None => true,
     };
-    let claim = if is_here { storage::claim(&storage::open(&record.storage)?).await? } else { None };
+    let claim = match is_here {
+        true => storage::claim(&storage::open(&record.storage)?).await.map_err(of_claim(&record.storage))?,
+        false => None,
+    };
     if claim.is_none_or(|claim| claim.cluster != record.id) {
         return Err(IdentityError::NotHere {
             storage: record.storage,
@@ -180,8 +94,8 @@ impl Stores<'_> {
     /// One look at both, and the next step if there is one to be made before it is known which cluster this is.
     async fn look(self) -> Result<Option<ClusterRecord>, IdentityError> {
         // In this order: who has made a claim has made its record before.
-        let claim = storage::claim(self.store).await?;
-        let record = records::cluster(self.coordinator).await?;
+        let claim = storage::claim(self.store).await.map_err(of_claim(self.storage))?;
+        let record = records::cluster(self.coordinator).await.map_err(of_record(self.coordination))?;
         let same_place = record.as_ref().is_some_and(|(record, _)| is_same(&record.storage, self.storage));
         match (record, claim) {
             (Some((record, _)), Some(claim)) if record.id == claim.cluster && same_place => Ok(Some(record)),
@@ -198,28 +112,36 @@ impl Stores<'_> {
                 ours: public_url(self.storage),
             }),
             (None, None) => {
-                let id = ClusterId::new(getrandom::u64().map_err(IdentityError::Random)?);
                 let storage = public_url(self.storage);
-                self.create(&ClusterRecord { id, storage, ca: None }).await?;
+                let record = ClusterRecord { id: random_id()?, storage, ca: None };
+                if self.are_local() {
+                    self.create(&record).await?
+                } else {
+                    _ = self.begin(Some(&record)).await?
+                }
                 Ok(None)
             }
         }
     }
 
     /// The id of a cluster that is to be made in these stores; an error if there is one in either, or if one of them does
-    /// not keep the rules that the protocol stands on.
+    /// not keep the rules that the protocol stands on. The coordinator needs a session, as for [`identify`].
     pub async fn new_id(self) -> Result<ClusterId, IdentityError> {
-        let claim = storage::claim(self.store).await?;
-        if let Some((record, _)) = records::cluster(self.coordinator).await? {
-            let coordination = public_url(self.coordination);
-            return Err(IdentityError::Exists { coordination, cluster: record.id });
+        loop {
+            let claim = storage::claim(self.store).await.map_err(of_claim(self.storage))?;
+            if let Some((record, _)) =
+                records::cluster(self.coordinator).await.map_err(of_record(self.coordination))?
+            {
+                let coordination = public_url(self.coordination);
+                return Err(IdentityError::Exists { coordination, cluster: record.id });
+            }
+            if let Some(claim) = claim {
+                return Err(self.taken(claim));
+            }
+            if self.begin(None).await? {
+                return random_id();
+            }
         }
-        if let Some(claim) = claim {
-            return Err(self.taken(claim));
-        }
-        mapreduce_coordination::probe(self.coordinator).await.map_err(RecordError::from)?;
-        storage::probe(self.store).await?;
-        Ok(ClusterId::new(getrandom::u64().map_err(IdentityError::Random)?))
     }
 
     /// Makes the cluster with this id and authority; an error if somebody else was faster.
@@ -268,6 +190,10 @@ impl Stores<'_> {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+fn random_id() -> Result<ClusterId, IdentityError> {
+    Ok(ClusterId::new(getrandom::u64().map_err(IdentityError::Random)?))
 }
 
 /// An error unless the authority that a process was told, if any, is the cluster's.

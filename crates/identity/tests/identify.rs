@@ -9,14 +9,19 @@ use mapreduce_coordination::{
     memory::MemoryStore,
     records::{self, ClusterRecord},
 };
+use mapreduce_core::{Incarnation, Role};
 use mapreduce_identity::{IdentityError, Stores, identify, public_url};
 use mapreduce_storage::{Store, claim, delete_claim, open};
 
 const COORDINATION: &str = "zookeeper://zk1:2181/here?auth=/home/ada/auth";
 const STORAGE: &str = "hdfs://namenode:8020/here/";
 
+fn new_coordinator() -> Arc<dyn Coordinator> {
+    MemoryStore::default().open(Some(Incarnation::new(Role::Master, 1))).unwrap()
+}
+
 fn new() -> (Arc<dyn Coordinator>, Store) {
-    (MemoryStore::default().open(None).unwrap(), open("memory:///").unwrap())
+    (new_coordinator(), open("memory:///").unwrap())
 }
 
 async fn at(
@@ -75,7 +80,7 @@ async fn many_at_once_are_one_cluster() {
 async fn the_storage_of_another_cluster_is_refused() {
     let (coordinator, store) = new();
     let first = at(&coordinator, COORDINATION, &store, STORAGE).await.unwrap();
-    let stranger = MemoryStore::default().open(None).unwrap();
+    let stranger = new_coordinator();
     let refused = at(&stranger, "sqlite:///mine", &store, STORAGE).await.unwrap_err().to_string();
     for part in
         [first.id.as_str(), "zookeeper://zk1:2181/here", "sqlite:///mine", "hdfs://namenode:8020/here"]

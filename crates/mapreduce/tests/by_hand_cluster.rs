@@ -110,10 +110,14 @@ impl ByHand {
 
     /// A job of shell commands counts words.
     fn run_job(&self) {
+        self.run_job_on(&["--directory", &self.directory("one")]);
+    }
+
+    fn run_job_on(&self, cluster: &[&str]) {
         fs::write(self.path("in.txt"), "b\na\nb\n").unwrap();
         let input = self.directory("in.txt");
         let job = ["run", "--mapper", "sed 's/$/\\t1/'", "--reducer", "cut -f1 | uniq -c", "--input", &input];
-        let counted = done(&self.run(&[&job[..], &["--directory", &self.directory("one")]].concat()));
+        let counted = done(&self.run(&[&job[..], cluster].concat()));
         let counted: Vec<&str> = counted.split_whitespace().collect();
         assert_eq!(counted, ["1", "a", "2", "b"]);
     }
@@ -175,6 +179,33 @@ async fn clients_find_everything_by_the_url_of_coordination() {
 }
 
 #[tokio::test]
+async fn commands_take_a_cluster_by_its_coordination() {
+    let mut by_hand = ByHand::start().await;
+    by_hand.spawn(&["worker", "--directory", &by_hand.directory("one")]);
+    by_hand.until(1, 1).await;
+    let coordination = by_hand.urls().coordination;
+    let there = ["--coordination", coordination.as_str()];
+    by_hand.run_job_on(&there);
+    let on = |command: &[&str]| by_hand.run(&[command, &there].concat());
+    let jobs = done(&on(&["jobs"]));
+    assert!(jobs.contains("job_1 ") && jobs.contains("succeeded"), "{jobs}");
+    assert!(done(&on(&["status", "job_1"])).contains("1 of 1 tasks"));
+    assert!(done(&on(&["history", "job_1"])).contains("committed"));
+    assert!(refused(&on(&["cancel", "job_1"])).contains("job_1 has succeeded already"));
+    assert!(refused(&on(&["cancel", "job_1", "--username", "eve"])).contains("eve"));
+
+    // With no master alive, too; and looking makes nothing.
+    let pid = monitor::snapshot(&by_hand.urls()).await.unwrap().masters[0].incarnation.to_string();
+    done(&on(&["kill", &pid]));
+    assert!(done(&on(&["jobs"])).contains("job_1 "));
+    let absent = format!("sqlite://{}", by_hand.directory("absent"));
+    assert!(refused(&by_hand.run(&["jobs", "--coordination", &absent])).contains("there is no cluster at"));
+    assert!(!by_hand.path("absent").exists());
+    let both = on(&["jobs", "--directory", &by_hand.directory("one")]);
+    assert_eq!(both.status.code(), Some(2), "it is one or the other");
+}
+
+#[tokio::test]
 async fn a_token_lets_one_machine_join() {
     let mut by_hand = ByHand::start().await;
     let token = by_hand.token("worker");
@@ -225,7 +256,7 @@ async fn a_token_must_be_right_and_its_master_there() {
     by_hand.processes[0].kill().unwrap();
     by_hand.processes[0].wait().unwrap();
     let nobody = refused(&by_hand.run(&["cluster", "join", &good.to_line(), &by_hand.directory("three")]));
-    assert!(nobody.contains(&good.masters[0]), "{nobody}");
+    assert!(nobody.contains(&good.masters[0]) && nobody.contains("answered within "), "{nobody}");
     assert!(fs::read_dir(by_hand.path("three")).unwrap().next().is_none(), "nothing is half made");
 }
 

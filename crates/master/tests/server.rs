@@ -11,11 +11,12 @@ use mapreduce_core::{
 use mapreduce_identity::Authority;
 use mapreduce_master::{MasterError, MasterOptions, run};
 use mapreduce_rpc::{
+    WIRE_VERSION,
     control::{
         CancelRequest, ClearRequest, Hello, LoginRequest, ReserveRequest, SubmitRequest, WatchRequest,
         WorkerMessage, jobs_client::JobsClient, worker_message::Message, workers_client::WorkersClient,
     },
-    headers::Credentials,
+    headers::{Credentials, is_other_version},
 };
 use tokio::sync::oneshot;
 use tonic::{Code, Request, Status, transport::Channel};
@@ -105,6 +106,27 @@ fn submission(spec: &JobSpec) -> SubmitRequest {
 }
 fn code<T: std::fmt::Debug>(answer: Result<T, Status>) -> Code {
     answer.unwrap_err().code()
+}
+
+#[tokio::test]
+async fn a_caller_of_another_version_is_told_both() {
+    let master = Master::start().await;
+    let (good, key) = (user("admin"), Credentials::Cluster { key: "the key".into() });
+    for theirs in [WIRE_VERSION + 1, WIRE_VERSION - 1] {
+        let mut login = by(&good, LoginRequest {});
+        login.metadata_mut().insert("mapreduce-version", theirs.into());
+        let mut attend = by(&key, tokio_stream::pending::<WorkerMessage>());
+        attend.metadata_mut().insert("mapreduce-version", theirs.into());
+        let refused = [
+            master.jobs().login(login).await.unwrap_err(),
+            WorkersClient::new(master.channel.clone()).attend(attend).await.unwrap_err(),
+        ];
+        for status in refused {
+            let versions = format!("the caller speaks wire version {theirs}, this master {WIRE_VERSION}");
+            assert!(status.message().contains(&versions) && is_other_version(&status), "{status}");
+        }
+    }
+    master.stop().await;
 }
 
 #[tokio::test]

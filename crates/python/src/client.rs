@@ -288,7 +288,7 @@ where
     loop {
         let once = || async {
             match call().await {
-                Err(ClientError::NoMaster { .. }) => Ok(Err(None)),
+                Err(ClientError::NoMaster { .. } | ClientError::Unreachable { .. }) => Ok(Err(None)),
                 Err(ClientError::Unavailable { why, .. }) => Ok(Err(Some(why))),
                 done => done.map(Ok),
             }

@@ -45,7 +45,7 @@ pub fn cluster_error(e: LocalError) -> PyErr {
 pub fn client_error(e: ClientError) -> PyErr {
     let text = e.to_string();
     match e {
-        ClientError::NoMaster { .. } => NoMasterError::new_err(text),
+        ClientError::NoMaster { .. } | ClientError::Unreachable { .. } => NoMasterError::new_err(text),
         ClientError::Unauthenticated(_) => AuthenticationError::new_err(text),
         ClientError::PermissionDenied(_) => PermissionDeniedError::new_err(text),
         ClientError::Invalid(_) | ClientError::NoSuchJob(_) => InvalidArgumentError::new_err(text),

@@ -57,7 +57,7 @@ impl Credentials {
 
     /// Reads the headers of a call. User names hold no colon.
     pub fn from_headers(headers: &MetadataMap) -> Result<Credentials, Status> {
-        check_version(headers)?;
+        check_version(headers, WIRE_VERSION)?;
         let header = headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok()).ok_or_else(|| {
             Status::unauthenticated("no credentials: log in with Auth(username, password) and pass it on")
         })?;
@@ -80,15 +80,23 @@ pub fn attach_version<T>(request: &mut Request<T>) {
     request.metadata_mut().insert(VERSION, MetadataValue::from(WIRE_VERSION));
 }
 
-/// An error if the caller speaks another version of the wire.
-pub fn check_version(headers: &MetadataMap) -> Result<(), Status> {
+/// An error unless the caller speaks version `ours` of the wire, as this end does. It bears the version, which tells it from
+/// every other error.
+pub fn check_version(headers: &MetadataMap, ours: u32) -> Result<(), Status> {
     let theirs = headers.get(VERSION).and_then(|v| v.to_str().ok()).unwrap_or("none");
-    if theirs == WIRE_VERSION.to_string() {
+    if theirs == ours.to_string() {
         return Ok(());
     }
-    Err(Status::failed_precondition(format!(
-        "the caller speaks wire version {theirs}, this master {WIRE_VERSION}: install the same version everywhere"
-    )))
+    let mut refused = Status::failed_precondition(format!(
+        "the caller speaks wire version {theirs}, this master {ours}: install the same version of mapreduce everywhere"
+    ));
+    refused.metadata_mut().insert(VERSION, MetadataValue::from(ours));
+    Err(refused)
+}
+
+/// Whether a call failed because the master speaks another version of the wire.
+pub fn is_other_version(status: &Status) -> bool {
+    status.metadata().contains_key(VERSION)
 }
 
 #[cfg(test)]

@@ -8,8 +8,12 @@
 use std::{fs, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use object_store::{
-    ClientOptions, RetryConfig, aws::AmazonS3Builder, azure::MicrosoftAzureBuilder,
-    gcp::GoogleCloudStorageBuilder, path::Path, prefix::PrefixStore,
+    ClientOptions, RetryConfig,
+    aws::{AmazonS3Builder, AmazonS3ConfigKey},
+    azure::MicrosoftAzureBuilder,
+    gcp::GoogleCloudStorageBuilder,
+    path::Path,
+    prefix::PrefixStore,
 };
 use url::{Host, Url};
 
@@ -82,7 +86,22 @@ fn s3(bucket: &str, options: &Options) -> Result<AmazonS3Builder, String> {
         })?;
         builder = builder.with_access_key_id(id).with_secret_access_key(key);
     }
+    // Amazon's own machines are given keys by their network; nobody else's are, and there it would be asked in vain.
+    if options.endpoint.is_some() && !has_key(&builder) {
+        return Err("there is no key for it: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name the file that holds \
+                    the key's id and the key by ?auth=/absolute/file"
+            .into());
+    }
     Ok(builder.with_client_options(client(may_be_plain)))
+}
+
+fn has_key(builder: &AmazonS3Builder) -> bool {
+    use AmazonS3ConfigKey::*;
+    let is_set = |key| builder.get_config_value(&key).is_some_and(|value| !value.is_empty());
+    let unsigned = builder.get_config_value(&SkipSignature).is_some_and(|value| value == "true");
+    let sources =
+        [AccessKeyId, WebIdentityTokenFile, ContainerCredentialsRelativeUri, ContainerCredentialsFullUri];
+    unsigned || sources.into_iter().any(is_set)
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -146,6 +165,7 @@ mod tests {
         assert!(why("s3://bucket/path?colour=red").contains("?colour=red is no option"));
         assert!(why("s3://bucket/path?endpoint=ftp://host").contains("neither http nor https"));
         assert!(why("s3://bucket/path?endpoint=http://192.0.2.1:80").contains("in clear"));
+        assert!(why("s3://bucket/path?endpoint=https://192.0.2.1").contains("set AWS_ACCESS_KEY_ID"));
         assert!(why("s3://bucket/path?auth=/nowhere/at/all").contains("/nowhere/at/all"));
         assert!(why("gs://bucket/path?auth=/file").contains("options of s3 only"));
         let malformed = tempfile::NamedTempFile::new().unwrap();

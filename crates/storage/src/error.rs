@@ -71,7 +71,7 @@ pub enum StorageError {
         why: String,
     },
     /// The store can't be reached or used. A write may or may not have taken effect.
-    #[error("storage can't be used for {path}: {}; check the store and try again", with_root(source))]
+    #[error("storage can't be used for {path}: {}; {} and try again", with_root(source), remedy(source))]
     Unavailable {
         /// The object or directory.
         path: String,
@@ -115,6 +115,17 @@ fn with_root(error: &object_store::Error) -> String {
     }
     let root = root.to_string();
     if said.contains(&root) { said } else { format!("{said}: {root}") }
+}
+
+/// What to look at.
+fn remedy(error: &object_store::Error) -> &'static str {
+    use object_store::Error::{PermissionDenied, Unauthenticated};
+    match error {
+        PermissionDenied { .. } | Unauthenticated { .. } => {
+            "check the key or the user that it was opened with"
+        }
+        _ => "check the store",
+    }
 }
 
 /// Whether an error of the operating system that says so is among the causes.

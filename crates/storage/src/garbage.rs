@@ -30,15 +30,19 @@ pub async fn delete_attempt(
     task: TaskId,
     attempt: AttemptId,
 ) -> Result<(), StorageError> {
-    let path = paths::attempt_output(job, task, attempt);
-    match store.delete(&path).await {
+    delete_object(store, &paths::attempt_output(job, task, attempt)).await
+}
+
+/// Deletes one object, if it is there.
+pub(crate) async fn delete_object(store: &Store, path: &Path) -> Result<(), StorageError> {
+    match store.delete(path).await {
         Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-        Err(error) => Err(StorageError::of(&path, error)),
+        Err(error) => Err(StorageError::of(path, error)),
     }
 }
 
 /// Deletes what is below `dir`. `object` is any object that exists; it shows where the store is.
-async fn delete_dir(store: &Store, dir: &Path, object: &Path) -> Result<(), StorageError> {
+pub(crate) async fn delete_dir(store: &Store, dir: &Path, object: &Path) -> Result<(), StorageError> {
     match kept(store, object).await? {
         Kept::Locally(root) => match tokio::fs::remove_dir_all(root.join(dir.as_ref())).await {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -2,9 +2,13 @@
 
 use bytes::Bytes;
 use futures::{TryStreamExt, future::join_all};
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, path::Path};
+use object_store::{ObjectStore, PutMode, path::Path};
 
-use crate::{StorageError, Store, paths, read_bytes};
+use crate::{
+    StorageError, Store,
+    garbage::{delete_dir, delete_object},
+    paths, read_bytes,
+};
 
 /// How many want to create one object at one time.
 const CONTENDERS: usize = 64;
@@ -12,6 +16,9 @@ const CONTENDERS: usize = 64;
 /// Tries on an object of its own, `probe/<random>`, whether exactly one of 64 contenders creates an object, whether that
 /// one's bytes are then there, whoever reads or lists, and whether what was deleted is gone. A store that fails is refused
 /// by [`StorageError::Lawless`].
+///
+/// One at a time may do this: at its end it deletes all of `probe/`, so that what a probe left that was cut short goes with
+/// the next one.
 pub async fn probe(store: &Store) -> Result<(), StorageError> {
     let random = getrandom::u64().map_err(|error| {
         let source = Box::new(std::io::Error::other(error));
@@ -19,7 +26,9 @@ pub async fn probe(store: &Store) -> Result<(), StorageError> {
     })?;
     let path = paths::probe(random);
     let kept = contend(store, &path).await;
-    let deleted = store.delete(&path).await.map_err(|error| StorageError::of(&path, error));
+    let deleted = delete_dir(store, &paths::probe_dir(), &path).await;
+    // From a store that does not list it, too.
+    let deleted = deleted.and(delete_object(store, &path).await);
     kept?;
     deleted?;
     match read_bytes(store, &path).await? {

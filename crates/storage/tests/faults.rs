@@ -11,7 +11,7 @@ use common::{
 use mapreduce_core::FailureKind;
 use mapreduce_storage::{
     Commit, Created, Manifest, ManifestEntry, StorageError, commit, create, delete_attempt, delete_job,
-    marker as read_marker, open, paths, probe, put_file,
+    marker as read_marker, open, paths, probe, put_file, view,
 };
 use object_store::ObjectStoreExt;
 
@@ -101,6 +101,7 @@ async fn a_store_that_creates_what_is_there_already_is_refused() {
     let error = probe(&store).await.unwrap_err();
     assert!(matches!(error, StorageError::Lawless { .. }), "{error}");
     assert!(error.to_string().contains("64 of 64 contenders"), "{error}");
+    assert_eq!(view::tree(&memory, "").await.unwrap(), []);
 }
 
 #[tokio::test]

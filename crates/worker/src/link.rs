@@ -67,11 +67,20 @@ impl Network for Tcp {
             .http2_keep_alive_interval(self.lease)
             .keep_alive_timeout(self.lease)
             .keep_alive_while_idle(true);
-        let channel = endpoint.connect().await.map_err(|e| Status::unavailable(e.to_string()))?;
+        let channel = endpoint.connect().await.map_err(|e| Status::unavailable(root_of(&e)))?;
         let mut request = Request::new(UnboundedReceiverStream::new(said));
         Credentials::Cluster { key: self.cluster_key.reveal().to_owned() }.attach(&mut request);
         Ok(Box::pin(WorkersClient::new(channel).attend(request).await?.into_inner()))
     }
+}
+
+/// What is at the root of an error: what tonic says itself is only that there is one.
+fn root_of(error: &tonic::transport::Error) -> String {
+    let mut root: &dyn std::error::Error = error;
+    while let Some(cause) = root.source() {
+        root = cause;
+    }
+    root.to_string()
 }
 
 /// Keeps a stream to `master` open and passes on what comes in.
@@ -91,6 +100,14 @@ pub(crate) fn open(
                     if inputs.send(Input::Refused(master.clone(), why)).is_err() {
                         return;
                     }
+                }
+                // Once, and not of a master that has just died: that one is soon nobody's master.
+                Err(e) if pause < RETRY_MAX && pause * 2 >= RETRY_MAX => {
+                    let address = master.address.as_deref().unwrap_or_default();
+                    tracing::warn!(
+                        "{} at {address} can't be reached, and is tried on: {e}",
+                        master.incarnation
+                    );
                 }
                 Err(e) => tracing::debug!(master = %master.incarnation, "the stream failed: {e}"),
             }

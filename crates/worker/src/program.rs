@@ -1,6 +1,10 @@
 //! The executables of native jobs: fetched from storage once, and kept on the local disk by their digest.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use mapreduce_core::JobId;
 use mapreduce_storage::{
@@ -8,7 +12,10 @@ use mapreduce_storage::{
     copies::{self, CopyKind},
     copy_locally, paths,
 };
-use tokio::sync::Mutex;
+use tokio::{runtime::Handle, sync::Mutex, task::spawn_blocking};
+
+/// How long another process is waited for that fetches something.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What this worker knows of the programs on the local disk.
 #[derive(Debug, Default)]
@@ -34,14 +41,34 @@ impl Programs {
         if intact.contains(&path) && path.exists() {
             return Ok(path);
         }
-        if copies::open_intact(&path, digest).map_err(refused)?.is_none() {
-            copy_locally(store, &paths::code(job, digest), digest, &path, 0o700).await?;
-            // The program is there, and the next one that comes makes room again.
-            let _ = copies::make_room(&directory, &path);
-        }
+        let (store, digest, to) = (store.clone(), digest.to_owned(), path.clone());
+        let runtime = Handle::current();
+        // A program has many megabytes, and the worker's own thread has to show that it lives.
+        let fetch = move || fetch_in_turn(&store, &directory, job, &digest, &to, &runtime);
+        spawn_blocking(fetch).await.map_err(|e| refused(io::Error::other(e)))??;
         intact.push(path.clone());
         Ok(path)
     }
+}
+
+/// Sees to it that the program is there. One process of the machine does so at a time.
+fn fetch_in_turn(
+    store: &Store,
+    directory: &Path,
+    job: JobId,
+    digest: &str,
+    to: &Path,
+    runtime: &Handle,
+) -> Result<(), LocalCopyError> {
+    let refused = |source| LocalCopyError::Disk { path: directory.display().to_string(), source };
+    // Held until this returns.
+    let _turn = copies::wait_for_turn(directory, to, PATIENCE).map_err(refused)?;
+    if copies::open_intact(to, digest).map_err(refused)?.is_none() {
+        runtime.block_on(copy_locally(store, &paths::code(job, digest), digest, to, 0o700))?;
+        // The program is there, and the next one that comes makes room again.
+        let _ = copies::make_room(directory, to);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

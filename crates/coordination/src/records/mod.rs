@@ -7,6 +7,7 @@ mod counter;
 mod jobs;
 mod members;
 mod tokens;
+mod trial;
 
 use mapreduce_core::{DecodeError, Persisted, invariants::Violation};
 
@@ -16,6 +17,7 @@ pub use counter::next_job_id;
 pub use jobs::{create_job, delete_job, job, job_ids, jobs, update_job};
 pub use members::{Member, directory, incarnations, is_alive, members, register};
 pub use tokens::{TokenRecord, create_token, remove_tokens, take_token, token};
+pub use trial::{begin_trial, end_trial, trial_over};
 
 pub use crate::process::process_start_ticks;
 use crate::{CoordinationError, Coordinator, Version};

@@ -1,7 +1,12 @@
 //! Real servers of tests as processes: on free ports of loopback, in a directory of their own, gone with the test however
 //! it ends.
 #![allow(dead_code, reason = "not every test that includes this file uses all of it")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking"
+)]
 
 use std::{
     fs,

@@ -3,6 +3,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use mapreduce_coordination::{CoordinationError, records::RecordError, users::UserError};
@@ -61,10 +62,12 @@ pub enum ByHandError {
         coordination: String,
     },
     /// The masters that the token names can't be reached.
-    #[error("no master of {cluster} answered: {tried}")]
+    #[error("no master of {cluster} answered within {:.1} s: {tried}", waited.as_secs_f64())]
     Unreachable {
         /// The cluster.
         cluster: ClusterId,
+        /// For how long they were tried.
+        waited: Duration,
         /// Each, with what happened.
         tried: String,
     },
@@ -113,15 +116,4 @@ impl From<CoordinationError> for ByHandError {
 /// For `map_err`: an error of the operating system, with what it is about.
 pub(super) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> ByHandError {
     move |source| ByHandError::Io { path: path.to_owned(), source }
-}
-
-/// An error with its causes: what tonic says is only that there is one.
-pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -1,9 +1,12 @@
 //! `mapreduce cluster init`: a new cluster, and the first machine's directory.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::Duration};
 
-use mapreduce_coordination::users::{DEFAULT_PASSWORD, UserRegistry};
-use mapreduce_core::{ClusterId, Persisted, Secret};
+use mapreduce_coordination::{
+    SessionOptions,
+    users::{DEFAULT_PASSWORD, UserRegistry},
+};
+use mapreduce_core::{ClusterId, Incarnation, Persisted, Role, Secret};
 use mapreduce_identity::{self as identity, Authority, Stores as Open, auth_file, public_url};
 
 use super::{ByHandError, CA, CA_KEY, NewDirectory, io_error};
@@ -13,6 +16,9 @@ use crate::{
     keeper::key_file,
     urls::{LOGIN, STORES},
 };
+
+/// For how long others wait for this process if it is stopped.
+const LEASE: Duration = Duration::from_secs(2);
 
 /// What a new cluster is made of.
 #[derive(Debug, Clone)]
@@ -36,7 +42,7 @@ pub async fn init(options: InitOptions) -> Result<ClusterId, ByHandError> {
     if password.reveal() == DEFAULT_PASSWORD {
         return Err(ByHandError::DefaultPassword(DEFAULT_PASSWORD));
     }
-    let coordinator = mapreduce_coordination::open(&coordination, None).await?;
+    let coordinator = mapreduce_coordination::open(&coordination, Some(session()?)).await?;
     let store = mapreduce_storage::open(&storage).map_err(identity::IdentityError::from)?;
     let stores =
         Open { coordinator: &*coordinator, coordination: &coordination, store: &store, storage: &storage };
@@ -69,4 +75,14 @@ pub async fn init(options: InitOptions) -> Result<ClusterId, ByHandError> {
     stores.begin_as(id.clone(), Some(authority.certificate)).await?;
     coordinator.close().await;
     Ok(id)
+}
+
+/// By which others who want to make a cluster there know that this process lives.
+fn session() -> Result<SessionOptions, ByHandError> {
+    let random = getrandom::u64().map_err(identity::IdentityError::Random)?;
+    Ok(SessionOptions {
+        incarnation: Incarnation::new(Role::Master, random),
+        lease: LEASE,
+        watch_others: true,
+    })
 }

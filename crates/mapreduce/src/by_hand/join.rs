@@ -1,6 +1,9 @@
 //! `mapreduce cluster join`: one more machine's directory, made of what a master says.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use mapreduce_core::{ClusterId, Persisted, Role};
 use mapreduce_identity::{Token, endpoint};
@@ -11,9 +14,10 @@ use mapreduce_rpc::{
 };
 use tonic::Request;
 
-use super::{ByHandError, CA, CA_KEY, NewDirectory, with_sources};
+use super::{ByHandError, CA, CA_KEY, NewDirectory};
 use crate::{
     Stores,
+    client::with_sources,
     keeper::key_file,
     urls::{LOGIN, STORES},
 };
@@ -55,7 +59,7 @@ pub async fn join(token: &Token, directory: &Path) -> Result<Joined, ByHandError
 
 /// Asks one master after the other, until one has answered.
 async fn ask(token: &Token) -> Result<(String, JoinReply), ByHandError> {
-    let mut tried = Vec::new();
+    let (mut tried, began) = (Vec::new(), Instant::now());
     for address in &token.masters {
         let channel = match endpoint(address, Some(&token.ca), CONNECT_TIMEOUT) {
             Ok(endpoint) => endpoint.timeout(ANSWER_TIMEOUT).connect().await.map_err(|e| with_sources(&e)),
@@ -79,5 +83,6 @@ async fn ask(token: &Token) -> Result<(String, JoinReply), ByHandError> {
             }
         };
     }
-    Err(ByHandError::Unreachable { cluster: token.cluster.clone(), tried: tried.join("; ") })
+    let (cluster, tried) = (token.cluster.clone(), tried.join("; "));
+    Err(ByHandError::Unreachable { cluster, waited: began.elapsed(), tried })
 }

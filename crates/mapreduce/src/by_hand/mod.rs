@@ -26,7 +26,6 @@ use mapreduce_core::Secret;
 use mapreduce_identity::Authority;
 
 use self::error::io_error;
-pub(crate) use self::error::with_sources;
 pub use self::{
     error::ByHandError,
     init::{InitOptions, init},

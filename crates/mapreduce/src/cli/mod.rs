@@ -96,11 +96,14 @@ fn checked_filter(text: &str) -> std::result::Result<String, tracing_subscriber:
     EnvFilter::builder().parse(text).map(|_| text.to_owned())
 }
 
+/// What is logged unless somebody asks for more. ZooKeeper's client warns of every try, which our own words sum up.
+const WARNINGS: &str = "warn,zookeeper_client=error";
+
 /// Logs to standard error what `filter` lets through, else warnings. What can't be logged is lost: to complain of it,
 /// on standard error, would be a panic.
 fn log(filter: Option<&str>) {
     let builder = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into());
-    let filter = builder.parse_lossy(filter.unwrap_or_default());
+    let filter = builder.parse_lossy(filter.unwrap_or(WARNINGS));
     let logger = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     logger.with_ansi(false).log_internal_errors(false).init();
 }

@@ -11,7 +11,7 @@ use mapreduce_rpc::{
 use tonic::{Code, Request};
 
 use super::Result;
-use crate::by_hand;
+use crate::{by_hand, client::with_sources};
 
 /// How long a master may take to be reached, and to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -33,7 +33,7 @@ impl Args {
         let ca = by_hand::ca(&directory)?;
         let silent = |why: String| format!("the master at {address} does not answer: {why}");
         let endpoint = endpoint(&address, ca.as_deref(), PATIENCE)?.timeout(PATIENCE);
-        let channel = endpoint.connect().await.map_err(|e| silent(by_hand::with_sources(&e)))?;
+        let channel = endpoint.connect().await.map_err(|e| silent(with_sources(&e)))?;
         let mut request = Request::new(LoginRequest {});
         attach_version(&mut request);
         // Nobody is let in without a password, and nobody but a master says so.

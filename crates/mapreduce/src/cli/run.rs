@@ -13,7 +13,7 @@ use mapreduce_core::{CodeRef, Commands, Compression, FileFormat, InvalidText, Se
 
 use super::{Result, cluster::User};
 use crate::{
-    ClusterUrls, home,
+    ClusterUrls, by_hand, home,
     native::{Input, Output, Session},
 };
 
@@ -51,8 +51,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
     workers: u32,
     /// The directory of a cluster that runs already; without it, one is started for the job.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "coordination")]
     directory: Option<PathBuf>,
+    /// Where the coordination is of a cluster that runs already, wherever its machines are, such as
+    /// zookeeper://host:port/path?auth=/file.
+    #[arg(long, value_name = "URL")]
+    coordination: Option<String>,
     #[command(flatten)]
     user: User,
 }
@@ -61,19 +65,20 @@ impl Args {
     pub fn run(mut self) -> Result {
         match (self.mapper.take(), self.reducer.take()) {
             (Some(mapper), Some(reducer)) => self.run_commands(&Commands { mapper, reducer }),
-            _ if self.functions.len() == 2 => run_python(),
+            _ if self.functions.len() == 2 => self.run_python(),
             _ => Err("give --mapper and --reducer, or two functions as FILE.py:FUNCTION".into()),
         }
     }
 
     fn run_commands(self, commands: &Commands) -> Result {
-        let session = match &self.directory {
-            Some(directory) => {
+        let session = match (&self.coordination, &self.directory) {
+            (Some(url), _) => self.user.session_at(url)?,
+            (None, Some(directory)) => {
                 let directory = fs::canonicalize(directory)?;
                 let urls = ClusterUrls::local(&directory, home::users_url()?)?;
                 self.user.session(urls)?
             }
-            None => Session::local(self.workers)?,
+            (None, None) => Session::local(self.workers)?,
         };
         let scratch = tempfile::tempdir()?;
         let format = FileFormat::Text { invalid: InvalidText::Bytes };
@@ -97,6 +102,24 @@ impl Args {
         )?;
         if self.output.is_none() { print_parts(&directory) } else { Ok(()) }
     }
+
+    /// Functions are pickled by Python: the package's own part takes over, with the same arguments. A cluster that was made
+    /// by hand has no keeper to attach to, and is known to Python by its coordination.
+    fn run_python(self) -> Result {
+        let beside = env::current_exe()?.with_file_name("python");
+        let python = if beside.exists() { beside } else { "python3".into() };
+        let mut command = Command::new(&python);
+        command.args(["-m", "mapreduce._run"]);
+        command.args(env::args_os().skip_while(|argument| argument != "run").skip(1));
+        if let Some(directory) = &self.directory
+            && by_hand::ca(directory)?.is_some()
+        {
+            let urls = ClusterUrls::local(&std::path::absolute(directory)?, "")?;
+            command.args(["--coordination", &urls.coordination]);
+        }
+        let error = command.exec();
+        Err(format!("{} does not start: {error}", python.display()).into())
+    }
 }
 
 fn print_parts(directory: &Path) -> Result {
@@ -109,13 +132,4 @@ fn print_parts(directory: &Path) -> Result {
         io::copy(&mut fs::File::open(part)?, &mut out)?;
     }
     Ok(out.flush()?)
-}
-
-/// Functions are pickled by Python: the package's own part takes over, with the same arguments.
-fn run_python() -> Result {
-    let beside = env::current_exe()?.with_file_name("python");
-    let python = if beside.exists() { beside } else { "python3".into() };
-    let arguments = env::args_os().skip_while(|argument| argument != "run").skip(1);
-    let error = Command::new(&python).args(["-m", "mapreduce._run"]).args(arguments).exec();
-    Err(format!("{} does not start: {error}", python.display()).into())
 }

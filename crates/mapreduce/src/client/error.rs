@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mapreduce_coordination::{CoordinationError, records::RecordError};
-use mapreduce_core::JobId;
+use mapreduce_core::{Incarnation, JobId};
 use mapreduce_identity::{IdentityError, NoWay};
 use mapreduce_rpc::BadField;
 use mapreduce_storage::StorageError;
@@ -24,6 +24,19 @@ pub enum ClientError {
         /// For how long one was looked for.
         waited: Duration,
     },
+    /// Masters live, and can't be reached from here.
+    #[error(
+        "no master of the cluster at {coordination} answered within {} s: {masters}; check that this machine reaches them",
+        waited.as_secs_f64()
+    )]
+    Unreachable {
+        /// Where they are registered.
+        coordination: String,
+        /// For how long they were tried.
+        waited: Duration,
+        /// Each, with what happened.
+        masters: String,
+    },
     /// Masters answered, and could not do it for now: their stores are full or out of order. Ask again later.
     #[error("the masters could not do it within {} s: {why}", waited.as_secs_f64())]
     Unavailable {
@@ -31,6 +44,16 @@ pub enum ClientError {
         why: String,
         /// For how long they were asked.
         waited: Duration,
+    },
+    /// A master is of another version of this program.
+    #[error("{master} at {address} does not understand this program: {why}")]
+    OtherVersion {
+        /// The master.
+        master: Incarnation,
+        /// Where it listens.
+        address: String,
+        /// Its words.
+        why: String,
     },
     /// The user is unknown or the password wrong.
     #[error("{0}")]
@@ -89,6 +112,20 @@ impl ClientError {
             "there is no {job} in this cluster: it was never submitted, or was cleared"
         ))
     }
+}
+
+/// An error with its causes: what tonic says is only that there is one.
+pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = error.source();
+    }
+    text
 }
 
 /// Whether a call failed for want of a connection rather than by the master's decision: transport errors have a

@@ -8,11 +8,11 @@ use mapreduce_coordination::{
 };
 use mapreduce_core::{Incarnation, Role};
 use mapreduce_identity::{NoWay, endpoint};
-use mapreduce_rpc::{MESSAGE_BYTES_MAX, control::jobs_client::JobsClient};
+use mapreduce_rpc::{MESSAGE_BYTES_MAX, control::jobs_client::JobsClient, headers::is_other_version};
 use tokio::sync::{Mutex, watch};
-use tonic::transport::Channel;
+use tonic::{Status, transport::Channel};
 
-use super::ClientError;
+use super::{ClientError, error::with_sources};
 
 /// A local connection is made in microseconds; a remote one in one round trip.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -21,13 +21,34 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub(super) struct Master {
     pub incarnation: Incarnation,
-    pub channel: Channel,
+    address: String,
+    channel: Channel,
 }
 
 impl Master {
     fn connect_lazily(member: &Member, ca: Option<&str>) -> Result<Master, NoWay> {
-        let endpoint = endpoint(member.address.as_deref().unwrap_or_default(), ca, CONNECT_TIMEOUT)?;
-        Ok(Master { incarnation: member.incarnation.clone(), channel: endpoint.connect_lazy() })
+        let address = member.address.clone().unwrap_or_default();
+        let channel = endpoint(&address, ca, CONNECT_TIMEOUT)?.connect_lazy();
+        Ok(Master { incarnation: member.incarnation.clone(), address, channel })
+    }
+
+    /// That it is none of those that answered, and why.
+    pub fn unreachable(&self, status: &Status) -> String {
+        // What tonic says itself is where it comes from, and that there was an error.
+        let why = std::error::Error::source(status).map_or_else(|| status.to_string(), with_sources);
+        format!("{} at {} ({why})", self.incarnation, self.address)
+    }
+
+    /// What its answer means.
+    pub fn error(&self, status: Status) -> ClientError {
+        match is_other_version(&status) {
+            true => ClientError::OtherVersion {
+                master: self.incarnation.clone(),
+                address: self.address.clone(),
+                why: status.message().to_owned(),
+            },
+            false => status.into(),
+        }
     }
 
     pub fn client(&self) -> JobsClient<Channel> {

@@ -22,6 +22,7 @@ use mapreduce_rpc::{
 use mapreduce_storage::{Store, paths};
 use tonic::{Request, Response, Status, transport::Channel};
 
+pub(crate) use self::error::with_sources;
 use self::masters::Masters;
 pub use self::{error::ClientError, watch::JobUpdate};
 use crate::ClusterUrls;
@@ -32,8 +33,14 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long masters are left alone that could not do it.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
-/// What a master last said why it could not do it.
-type Reason = Mutex<Option<String>>;
+/// Why no master has done what was asked, the last time that all were asked.
+#[derive(Debug, Default)]
+struct Refusals {
+    /// What one said that answered.
+    said: Option<String>,
+    /// Those that could not be reached.
+    unreachable: Vec<String>,
+}
 
 /// A cluster's client. Clones share connections. Must be made and used within one tokio runtime.
 #[derive(Debug, Clone)]
@@ -116,11 +123,11 @@ impl Client {
     /// Removes what is kept of these jobs, which have ended; of all that have, if none is named. Answers which.
     pub async fn clear(&self, jobs: &[JobId]) -> Result<Vec<JobId>, ClientError> {
         let request = ClearRequest { jobs: jobs.iter().map(JobId::to_string).collect() };
-        let reason = Reason::default();
+        let refusals = Mutex::default();
         let reply = self.call_patiently(
             request,
             |mut jobs, request| async move { jobs.clear(request).await },
-            &reason,
+            &refusals,
         );
         let cleared = reply.await?.jobs;
         Ok(cleared.iter().map(|job| parse(job)).collect::<Result<_, _>>()?)
@@ -153,10 +160,10 @@ impl Client {
     where
         F: Future<Output = Result<Response<R>, Status>>,
     {
-        let reason = Reason::default();
-        let call = self.call_patiently(message, method, &reason);
+        let refusals = Mutex::default();
+        let call = self.call_patiently(message, method, &refusals);
         let answer = tokio::time::timeout(self.0.connect_timeout, call).await;
-        answer.unwrap_or_else(|_| Err(self.no_answer(&reason)))
+        answer.unwrap_or_else(|_| Err(self.no_answer(&refusals)))
     }
 
     /// The same for what takes a master long: patience is needed only where none is alive.
@@ -164,7 +171,7 @@ impl Client {
         &self,
         message: M,
         method: impl Fn(JobsClient<Channel>, Request<M>) -> F,
-        reason: &Reason,
+        last: &Mutex<Refusals>,
     ) -> Result<R, ClientError>
     where
         F: Future<Output = Result<Response<R>, Status>>,
@@ -174,9 +181,7 @@ impl Client {
         let mut changes = inner.masters.changes();
         loop {
             changes.borrow_and_update();
-            let mut answered = false;
-            // What was said before masters died is not why nobody answers now.
-            reason.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let mut refusals = Refusals::default();
             for master in inner.masters.live().await? {
                 let mut request = Request::new(message.clone());
                 inner.credentials.attach(&mut request);
@@ -192,34 +197,44 @@ impl Client {
                     Ok(reply) => return Ok(reply.into_inner()),
                     Err(status) if error::is_broken(&status) => {
                         tracing::info!("{} did not do it: {status}", master.incarnation);
-                        if let Some(why) = error::reason(&status) {
-                            answered = true;
-                            reason.lock().unwrap_or_else(PoisonError::into_inner).replace(why);
+                        match error::reason(&status) {
+                            Some(why) => refusals.said = Some(why),
+                            None => refusals.unreachable.push(master.unreachable(&status)),
                         }
                     }
-                    Err(status) => return Err(status.into()),
+                    Err(status) => return Err(master.error(status)),
                 }
             }
+            let answered = refusals.said.is_some();
+            // What was said before masters died is not why nobody answers now.
+            *last.lock().unwrap_or_else(PoisonError::into_inner) = refusals;
             if answered && began.elapsed() < inner.connect_timeout {
                 tokio::time::sleep(RETRY_PAUSE).await;
                 continue;
             }
             if answered {
-                return Err(self.no_answer(reason));
+                return Err(self.no_answer(last));
             }
             // An error means that coordination was closed; the next read says so.
             if tokio::time::timeout(inner.connect_timeout, changes.changed()).await.is_err() {
-                return Err(self.no_answer(reason));
+                return Err(self.no_answer(last));
             }
         }
     }
 
     /// What it means that no master has done it in time.
-    fn no_answer(&self, reason: &Reason) -> ClientError {
+    fn no_answer(&self, last: &Mutex<Refusals>) -> ClientError {
         let waited = self.0.connect_timeout;
-        match reason.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(why) => ClientError::Unavailable { why, waited },
-            None => ClientError::NoMaster { coordination: self.0.urls.coordination.clone(), waited },
+        let refusals = std::mem::take(&mut *last.lock().unwrap_or_else(PoisonError::into_inner));
+        let coordination = self.0.urls.coordination.clone();
+        match refusals {
+            Refusals { said: Some(why), .. } => ClientError::Unavailable { why, waited },
+            Refusals { unreachable, .. } if unreachable.is_empty() => {
+                ClientError::NoMaster { coordination, waited }
+            }
+            Refusals { unreachable, .. } => {
+                ClientError::Unreachable { coordination, waited, masters: unreachable.join(", ") }
+            }
         }
     }
 }

@@ -121,7 +121,7 @@ impl Watch {
             }
             Ok(None) => Ok(None),
             Err(status) if is_broken(&status) => Ok(None),
-            Err(status) => Err(status.into()),
+            Err(status) => Err(master.error(status)),
         }
     }
 
@@ -146,7 +146,7 @@ impl Watch {
                     return Ok(None);
                 }
                 Err(status) if is_broken(&status) => {}
-                Err(status) => return Err(status.into()),
+                Err(status) => return Err(master.error(status)),
             }
         }
         let record = records::job(&*inner.masters.coordinator, self.job).await?;

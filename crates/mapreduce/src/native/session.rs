@@ -93,6 +93,13 @@ impl Session {
         Ok(session)
     }
 
+    /// Connects to the cluster that has its coordination at this URL.
+    pub fn find(coordination: &str, username: &str, password: &str) -> Result<Session, NativeError> {
+        let runtime = runtime()?;
+        let urls = runtime.block_on(ClusterUrls::find(coordination))?;
+        Session::connect_in(runtime, urls, username, password)
+    }
+
     /// Connects to a cluster that runs.
     pub fn connect(urls: ClusterUrls, username: &str, password: &str) -> Result<Session, NativeError> {
         Session::connect_in(runtime()?, urls, username, password)

@@ -29,16 +29,19 @@ pub struct Scene {
 impl Scene {
     pub fn new() -> Scene {
         let scene = Scene { scratch: tempfile::tempdir().unwrap() };
-        let program = env!("CARGO_BIN_EXE_mapreduce");
-        scene.script(
-            "mapreduce",
-            &format!("export MAPREDUCE_HOME={}\nexec {program} \"$@\"", scene.home().display()),
-        );
+        scene.export("");
         // An executor that is ready, and then listens as long as its worker lives: what is tested here runs no
         // tasks.
         fs::write(scene.path("ready"), ready_frame()).unwrap();
         scene.script("python", &format!("cat {} >&0\nexec cat", scene.path("ready").display()));
         scene
+    }
+
+    /// From now on, the program has this in its environment, such as `NAME=value`.
+    pub fn export(&self, variables: &str) {
+        let (home, program) = (self.home(), env!("CARGO_BIN_EXE_mapreduce"));
+        let body = format!("export MAPREDUCE_HOME={} {variables}\nexec {program} \"$@\"", home.display());
+        self.script("mapreduce", &body);
     }
 
     /// From now on, executors end before they are ready.

@@ -5,6 +5,7 @@ use std::{fs, sync::Arc};
 use mapreduce_core::{Clock, Role, Secret, SystemClock};
 use mapreduce_identity::{Authority, TokenError, auth_file, public_url, redeem};
 use mapreduce_rpc::{
+    WIRE_VERSION,
     control::{JoinReply, JoinRequest, joins_server::Joins},
     headers::check_version,
 };
@@ -57,7 +58,7 @@ impl Told {
 #[tonic::async_trait]
 impl Joins for Service {
     async fn join(&self, request: Request<JoinRequest>) -> Result<Response<JoinReply>, Status> {
-        check_version(request.metadata())?;
+        check_version(request.metadata(), WIRE_VERSION)?;
         let JoinRequest { token, secret } = request.into_inner();
         // Before the token is used up: what can't be read now can't be told.
         let login = match auth_file(&self.told.coordination) {

