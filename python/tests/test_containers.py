@@ -100,9 +100,10 @@ def test_a_cluster_is_scaled_killed_by_hand_ended_and_begun_again_where_it_was(a
         cluster.shutdown_cluster()
 
     assert [name for name in of_docker() if "worker" in name or "master" in name] == []
-    with pytest.raises(InvalidArgumentError, match="admin"):
-        auth.create_user("ada", "secret")
-        LocalCluster(Auth("ada", "secret"), **place)
+    auth.create_user("eve", "secret")
+    with pytest.raises(InvalidArgumentError, match="is admin's"):
+        LocalCluster(Auth("eve", "secret"), **place)
+    auth.delete_user("eve")
     with LocalCluster(auth, n_workers=2, n_masters=1, **place) as cluster:
         future = cluster.attach(first.job_id)
         assert future.result() == reference(DATA, slow_jobs.slow_map, slow_jobs.reduce_func)
