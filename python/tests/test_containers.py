@@ -104,6 +104,10 @@ def test_a_cluster_is_scaled_killed_by_hand_ended_and_begun_again_where_it_was(a
     with pytest.raises(InvalidArgumentError, match="is admin's"):
         LocalCluster(Auth("eve", "secret"), **place)
     auth.delete_user("eve")
+    with LocalCluster(auth, n_workers=1, n_masters=1, keep_alive=True, **place) as cluster:
+        assert cluster.attach(first.job_id).progress().map_done >= 2
+    # The machine loses its power.
+    docker("kill", *docker("ps", "--quiet", "--filter", "name=mapreduce-"))
     with LocalCluster(auth, n_workers=2, n_masters=1, **place) as cluster:
         future = cluster.attach(first.job_id)
         assert future.result() == reference(DATA, slow_jobs.slow_map, slow_jobs.reduce_func)

@@ -80,28 +80,26 @@ class Containers:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not (directory / _SETTINGS).exists():
             _make_settings(directory, auth.username)
-        memory = "" if memory_bytes_max is None else f" --memory-bytes-max {memory_bytes_max}"
-        # What an earlier cluster in this directory was made of stays; what describes processes is this one's.
-        _write_settings(
-            directory,
-            {
-                **_read_settings(directory),
-                "MAPREDUCE_IMAGE": image(),
-                "MAPREDUCE_USER": f"{os.getuid()}:{os.getgid()}",
-                "MAPREDUCE_LEASE_MS": str(lease_ms),
-                "MAPREDUCE_GRACE_MS": str(grace_ms),
-                "MAPREDUCE_STOP_GRACE_PERIOD": f"{grace_ms // 1000 + _ENDING_S}s",
-                "MAPREDUCE_SLOTS": str(slots_per_worker),
-                "MAPREDUCE_WORKER_OPTIONS": f"--machine-slots {max(n_workers, 1) * slots_per_worker}{memory}",
-            },
-        )
         cluster = cls(directory, temporary=place is None)
         cluster._check_owner(auth)
-        if cluster._containers(*_SERVICES):
+        if None in _docker.exit_codes(cluster._containers(*_SERVICES)).values():
             raise ClusterError(f"a cluster runs in {directory} already: attach to it, or give another directory")
+        memory = "" if memory_bytes_max is None else f" --memory-bytes-max {memory_bytes_max}"
+        # What an earlier cluster in this directory was made of stays; what describes processes is this one's.
+        cluster._settings |= {
+            "MAPREDUCE_IMAGE": image(),
+            "MAPREDUCE_LEASE_MS": str(lease_ms),
+            "MAPREDUCE_GRACE_MS": str(grace_ms),
+            "MAPREDUCE_STOP_GRACE_PERIOD": f"{grace_ms // 1000 + _ENDING_S}s",
+            "MAPREDUCE_SLOTS": str(slots_per_worker),
+            "MAPREDUCE_WORKER_OPTIONS": f"--machine-slots {max(n_workers, 1) * slots_per_worker}{memory}",
+        }
+        _write_settings(directory, cluster._settings)
         try:
             if not keep_alive:
                 cluster._appoint_heir()
+            # Those of a machine that lost its power, say.
+            cluster._compose("rm", "--force", "-v", *_SERVICES)
             cluster._up("--scale", f"master={n_masters}", "--scale", f"worker={n_workers}")
             cluster._wait_for_members(*_SERVICES)
         except BaseException:
@@ -159,7 +157,9 @@ class Containers:
             self._connection.finish(shutdown=False, cleanup=False)
         if not shutdown:
             return
-        if cleanup or self._temporary:
+        if not (self.directory / _SETTINGS).exists():
+            pass  # Another process has cleaned up.
+        elif cleanup or self._temporary:
             self._compose("kill")
             self._compose("down", "--volumes", "--remove-orphans")
             _remove(self.directory, whole=self._temporary)
@@ -251,10 +251,14 @@ def _make_settings(directory: Path, username: str) -> None:
         with open(directory / name, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
             file.write(secret)
     net = _docker.free_network(f"mapreduce-{secrets.token_hex(6)}")
-    _write_settings(
-        directory,
-        {"MAPREDUCE_DIRECTORY": str(directory), "MAPREDUCE_NET": net, "MAPREDUCE_ADMIN": username},
-    )
+    settings = {
+        "MAPREDUCE_ADMIN": username,
+        "MAPREDUCE_DIRECTORY": str(directory),
+        "MAPREDUCE_IMAGE": image(),
+        "MAPREDUCE_NET": net,
+        "MAPREDUCE_USER": f"{os.getuid()}:{os.getgid()}",
+    }
+    _write_settings(directory, settings)
 
 
 def _write_settings(directory: Path, settings: dict[str, str]) -> None:
@@ -270,7 +274,8 @@ def _read_settings(directory: Path) -> dict[str, str]:
     except FileNotFoundError:
         raise ClusterError(f"there is no cluster in containers in {directory}: it has no {_SETTINGS}") from None
     settings = dict(line.split("=", 1) for line in lines if "=" in line)
-    if missing := {"MAPREDUCE_DIRECTORY", "MAPREDUCE_NET", "MAPREDUCE_ADMIN"} - settings.keys():
+    needed = ("ADMIN", "DIRECTORY", "IMAGE", "NET", "USER")
+    if missing := {f"MAPREDUCE_{name}" for name in needed} - settings.keys():
         raise ClusterError(f"{path} does not say {min(missing)}: restore it, or remove the directory")
     return settings
 
@@ -301,9 +306,9 @@ def _logs(*containers: str) -> str:
 
 def _inherit() -> None:
     """Waits for the death of the process that started this one, and ends its cluster."""
-    directory, kind = sys.argv[1:]
+    cluster = Containers(Path(sys.argv[1]), temporary=sys.argv[2] == "temporary")
     if not sys.stdin.buffer.readline():
-        Containers(Path(directory), temporary=kind == "temporary").finish(shutdown=True, cleanup=False)
+        cluster.finish(shutdown=True, cleanup=False)
 
 
 if __name__ == "__main__":
