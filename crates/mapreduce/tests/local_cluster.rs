@@ -214,7 +214,7 @@ async fn a_killed_keeper_takes_everything_with_it() {
     let jobs = scene.run(&["jobs"]);
     assert_eq!(
         String::from_utf8_lossy(&jobs.stderr),
-        "mapreduce: no local cluster runs: name one by --directory\n"
+        "mapreduce: no local cluster runs: name one by --directory or --coordination\n"
     );
     assert_eq!(scene.registered(), 0, "the stale entry was removed");
     cluster.shutdown(true).await.unwrap();
