@@ -148,9 +148,11 @@ async fn no_quorum(servers: &Servers) {
 
 /// Calls wait for ten seconds, say so, and have done nothing.
 async fn unreachable(c: &C, url: &str, version: Version) {
-    // A call that was under way when the connection broke says that instead.
+    // A call that was under way when the connection broke says that instead. The server that is left may not know yet that
+    // it is alone, and tell what was true.
     loop {
         match c.get("/a/x").await {
+            Ok(Some(entry)) => assert_eq!(entry.version, version),
             Err(error @ CoordinationError::Unavailable { .. }) => {
                 let text = error.to_string();
                 assert!(text.contains(url), "{text}");
