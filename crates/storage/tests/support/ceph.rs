@@ -76,7 +76,7 @@ impl Ceph {
         self.run("ceph-mon", &["--mkfs", "-i", "a", "--monmap", &map]);
         let daemon = self.spawn("ceph-mon", &["-f", "-i", "a"]);
         self.daemons.push(daemon);
-        self.run("ceph", &["osd", "create"]);
+        self.run_once_it_is_let("ceph", &["osd", "create"]);
         // An OSD that does this itself at its start sometimes does it too early, and ends.
         self.run("ceph", &["osd", "crush", "add", "osd.0", "1", "root=default", "host=here"]);
         self.run("ceph-osd", &["-i", "0", "--mkfs"]);
@@ -141,6 +141,15 @@ impl Ceph {
         let output = self.command(program, arguments).output();
         let output = output.unwrap_or_else(|e| panic!("{program} can't be run: {e}; {INSTALL}"));
         assert!(output.status.success(), "{program} {arguments:?}: {output:?}");
+    }
+
+    /// The same for a program that asks the monitor, which at its start may not know yet whom it lets in.
+    fn run_once_it_is_let(&self, program: &str, arguments: &[&str]) {
+        let began = Instant::now();
+        while !self.command(program, arguments).output().is_ok_and(|output| output.status.success()) {
+            assert!(began.elapsed() < START_PATIENCE, "{program} {arguments:?} is not let. {}", self.logs());
+            sleep(Duration::from_millis(100));
+        }
     }
 
     fn spawn(&self, program: &str, arguments: &[&str]) -> Child {
