@@ -76,7 +76,7 @@ class Hosts:
     def submit(self) -> subprocess.Popen[str]:
         """A job of commands, by a client on a host of its own."""
         (self.place / "in.txt").write_text("".join(f"{line}\n" for line in LINES))
-        mapper = r"sleep 0.5; cut -d' ' -f1 | sort | uniq -c | awk '{print $2 \"\t\" $1}'".replace('\\"', '"')
+        mapper = r"sleep 1; cut -d' ' -f1 | sort | uniq -c | awk '{print $2 \"\t\" $1}'".replace('\\"', '"')
         reducer = r"""awk -F'\t' '{n[$1] += $2} END {for (k in n) print k "\t" n[k]}'"""
         words = ["mapreduce", "run", "--mapper", mapper, "--reducer", reducer, "--partitions", "3"]
         files = ["--input", str(self.place / "in.txt"), "--output", str(self.place / "out")]
