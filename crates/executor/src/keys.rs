@@ -21,10 +21,12 @@
 //! follow, trailing zeros left out. Exponents 0 to 100 take one byte.
 
 mod first;
+mod short;
 
 use std::borrow::Cow;
 
 pub use first::{first_length, is_first};
+pub use short::{SHORT_BYTES, ShortKey};
 
 /// First bytes of keys.
 pub mod tag {
@@ -88,9 +90,16 @@ pub fn prefix(key: &[u8]) -> u64 {
 /// Appends bytes or text, escaped and ended.
 #[inline]
 pub fn put_bytes(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
+    match ShortKey::of_bytes(tag, bytes) {
+        Some(short) => short.put(out),
+        None => put_long(out, tag, bytes),
+    }
+}
+
+fn put_long(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
     out.reserve(bytes.len() + 2);
     out.push(tag);
-    if has_zero(bytes) {
+    if memchr::memchr(0, bytes).is_some() {
         put_escaped(out, bytes);
     } else {
         out.extend_from_slice(bytes);
@@ -107,25 +116,6 @@ fn put_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
         rest = &rest[zero + 1..];
     }
     out.extend_from_slice(rest);
-}
-
-/// Whether one of them is zero. Most keys are short and have none, so eight bytes are looked at at a time; the last
-/// eight may overlap those before.
-#[inline]
-fn has_zero(bytes: &[u8]) -> bool {
-    // A byte that is zero borrows from its high bit (Warren, Hacker's Delight, 6-1).
-    let zero_in = |word: u64| word.wrapping_sub(0x0101_0101_0101_0101) & !word & 0x8080_8080_8080_8080 != 0;
-    match (bytes.last_chunk(), bytes.first_chunk(), bytes.last_chunk()) {
-        (Some(last), ..) => {
-            let (words, _) = bytes.as_chunks();
-            words.iter().chain([last]).any(|word| zero_in(u64::from_le_bytes(*word)))
-        }
-        (_, Some(first), Some(last)) => {
-            let halves = [u32::from_le_bytes(*first), u32::from_le_bytes(*last)];
-            zero_in(u64::from(halves[0]) << 32 | u64::from(halves[1]))
-        }
-        _ => bytes.contains(&0),
-    }
 }
 
 /// Appends the number ±`magnitude` × 2^`exponent`.

@@ -45,27 +45,35 @@ pub enum BlockError {
 
 /// Appends `raw` to `out`, as one block.
 pub fn encode_block(raw: &[u8], out: &mut Vec<u8>) -> Result<(), BlockTooLong> {
+    let mut room = Vec::new();
+    out.extend_from_slice(encode_block_in(raw, &mut room)?);
+    Ok(())
+}
+
+/// `raw` as one block, made in `room`. Many are best made in the same: it is cleared but once.
+pub fn encode_block_in<'a>(raw: &[u8], room: &'a mut Vec<u8>) -> Result<&'a [u8], BlockTooLong> {
     if raw.len() > BLOCK_BYTES_MAX {
         return Err(BlockTooLong { length: raw.len() });
     }
-    let start = out.len();
-    let body = start + HEADER_BYTES;
-    out.resize(body + lz4_flex::block::get_maximum_output_size(raw.len()), 0);
-    match lz4_flex::block::compress_into(raw, &mut out[body..]) {
-        Ok(compressed) if compressed < raw.len() => out.truncate(body + compressed),
-        _ => {
-            out.truncate(body);
-            out.extend_from_slice(raw);
-        }
+    let most = HEADER_BYTES + lz4_flex::block::get_maximum_output_size(raw.len());
+    if room.len() < most {
+        room.resize(most, 0);
     }
-    let stored = out.len() - body;
+    let (header, body) = room.split_at_mut(HEADER_BYTES);
+    let stored = match lz4_flex::block::compress_into(raw, body) {
+        Ok(compressed) if compressed < raw.len() => compressed,
+        _ => {
+            body[..raw.len()].copy_from_slice(raw);
+            raw.len()
+        }
+    };
     // Both fit: the first is at most BLOCK_BYTES_MAX, and the second at most the first.
     let lengths = lengths(raw.len() as u32, stored as u32);
-    let checksum = crc32c::crc32c_append(crc32c::crc32c(&lengths), &out[body..]);
-    out[start..start + 4].copy_from_slice(&MAGIC);
-    out[start + 4..start + 12].copy_from_slice(&lengths);
-    out[start + 12..body].copy_from_slice(&checksum.to_le_bytes());
-    Ok(())
+    let checksum = crc32c::crc32c_append(crc32c::crc32c(&lengths), &body[..stored]);
+    header[..4].copy_from_slice(&MAGIC);
+    header[4..12].copy_from_slice(&lengths);
+    header[12..].copy_from_slice(&checksum.to_le_bytes());
+    Ok(&room[..HEADER_BYTES + stored])
 }
 
 /// Reads the block that `bytes` begin with: its raw bytes, and how many of `bytes` it took. Nothing is

@@ -42,6 +42,9 @@ const START_PATIENCE: Duration = Duration::from_secs(60);
 const DEATH_PATIENCE: Duration = Duration::from_secs(1);
 /// What most libraries with threads of their own go by: OpenMP, OpenBLAS, MKL, Arrow.
 const THREADS: &str = "OMP_NUM_THREADS";
+/// Settings of the C library's, of which this one has its allocator ask for large pages: an executor's memory is mostly a
+/// few large tables, which are looked up at random.
+const TUNABLES: (&str, &str) = ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1");
 /// Largest frame: a failure with its traceback and exception.
 const FRAME_BYTES_MAX: usize = 64 << 20;
 
@@ -177,8 +180,11 @@ fn command(
     let share = Share::of(options);
     command.args(["--memory-bytes-max", &share.memory_bytes_max.to_string()]);
     command.args(["--buffer-bytes", &share.buffer_bytes.to_string()]).arg("--scratch").arg(&options.scratch);
-    if std::env::var_os(THREADS).is_none() {
-        command.env(THREADS, share.n_threads.to_string());
+    // What the user has set stays.
+    for (name, value) in [(THREADS, share.n_threads.to_string().as_str()), TUNABLES] {
+        if std::env::var_os(name).is_none() {
+            command.env(name, value);
+        }
     }
     // Passwords and settings of the cluster are none of the user code's business.
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MAPREDUCE_"))

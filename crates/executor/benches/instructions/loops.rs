@@ -5,7 +5,7 @@ use std::hint::black_box;
 use mapreduce_core::{AttemptId, Epoch, FileFormat, InvalidText, JobId, Stage, TaskId};
 use mapreduce_executor::{
     Group, Records, Resources, TaskError, UserCode,
-    keys::{put_bytes, put_number, tag},
+    keys::{ShortKey, put_bytes, put_number, tag},
     map::{KeyBatch, MapSink, Partitioner},
     reduce::Merge,
     shuffle::{Entries, FileWriter, Stored, fetch_file},
@@ -186,8 +186,14 @@ fn group(n: u64) -> Result<Work, Error> {
 fn look_up(words: &[&str], sink: &mut MapSink, mut take: impl FnMut(&mut MapSink, &KeyBatch)) {
     let mut keys = KeyBatch::default();
     for words in words.chunks(BATCH) {
-        words.iter().for_each(|word| keys.push(|out| put_bytes(out, tag::TEXT, word.as_bytes())));
-        sink.group_all(&mut keys);
+        for word in words {
+            match ShortKey::of_bytes(tag::TEXT, word.as_bytes()) {
+                Some(short) => keys.push_short(short),
+                None => keys.push(|out| put_bytes(out, tag::TEXT, word.as_bytes())),
+            }
+            sink.expect(&keys);
+        }
+        sink.group_all(&mut keys, |_| {});
         take(sink, &keys);
         keys.clear();
     }

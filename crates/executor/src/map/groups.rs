@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::table::{Probe, SHORT_BYTES, Table};
-use crate::Values;
+use super::table::{Probe, Table};
+use crate::{Values, keys::ShortKey, prefetch::prefetch};
 
 /// A key that the sink knows, by number: from 0, in the order of first appearance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,7 +23,8 @@ impl GroupId {
 #[derive(Debug, Default)]
 pub struct KeyBatch {
     bytes: Vec<u8>,
-    ends: Vec<usize>,
+    /// Where each begins in `bytes`, and how long it is.
+    places: Vec<(usize, usize)>,
     probes: Vec<Probe>,
     groups: Vec<GroupId>,
 }
@@ -32,13 +33,25 @@ impl KeyBatch {
     /// Takes the key that `put` appends.
     #[inline]
     pub fn push(&mut self, put: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.bytes.len();
         put(&mut self.bytes);
-        self.ends.push(self.bytes.len());
+        let key = &self.bytes[start..];
+        self.places.push((start, key.len()));
+        self.probes.push(Probe::of(key));
+    }
+
+    /// Takes a short key.
+    #[inline]
+    pub fn push_short(&mut self, key: ShortKey) {
+        self.places.push((self.bytes.len(), key.length));
+        self.probes.push(Probe::short(key));
+        // All of them, since it takes longer to ask how many.
+        self.bytes.extend_from_slice(&key.word.to_le_bytes());
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.ends.len()
+        self.places.len()
     }
 
     /// How long all of them are together.
@@ -49,25 +62,20 @@ impl KeyBatch {
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.places.is_empty()
     }
 
     /// Forgets them.
     pub fn clear(&mut self) {
         self.bytes.clear();
-        self.ends.clear();
+        self.places.clear();
+        self.probes.clear();
         self.groups.clear();
     }
 
     /// Their groups, in order, when they have been looked up.
     pub fn groups(&self) -> &[GroupId] {
         &self.groups
-    }
-
-    /// The keys, in order.
-    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let starts = std::iter::once(&0).chain(&self.ends);
-        starts.zip(&self.ends).map(|(&start, &end)| &self.bytes[start..end])
     }
 }
 
@@ -132,25 +140,33 @@ impl Groups {
     }
 
     /// Looks up the groups of all these keys, which have no hints.
-    pub(super) fn group_all(&mut self, batch: &mut KeyBatch, partition: impl Fn(&[u8]) -> u32) {
-        let KeyBatch { bytes, ends, probes, groups } = batch;
-        bytes.extend_from_slice(&[0; SHORT_BYTES]);
-        let starts = std::iter::once(&0).chain(ends.iter());
-        let places = starts.zip(ends.iter()).map(|(&start, &end)| (start, end - start));
-        probes.clear();
-        probes.extend(places.clone().map(|(start, length)| Probe::of_padded(&bytes[start..], length)));
-        self.table.touch(probes);
+    pub(super) fn group_all(
+        &mut self,
+        batch: &mut KeyBatch,
+        mut found: impl FnMut(GroupId),
+        partition: impl Fn(&[u8]) -> u32,
+    ) {
+        let KeyBatch { bytes, places, probes, groups } = batch;
         self.n_looked_up += probes.len();
         groups.clear();
-        for ((start, length), &probe) in places.zip(probes.iter()) {
+        for (&(start, length), &probe) in places.iter().zip(probes.iter()) {
             let key = &bytes[start..start + length];
             let no_hint = |_: &mut Vec<u8>| Ok::<(), std::convert::Infallible>(());
-            groups.push(match self.table.find(probe, key, &self.keys) {
+            let group = match self.table.find(probe, key, &self.keys) {
                 Some(group) => GroupId(group),
                 None => self.add(probe, key, no_hint, partition(key)).unwrap_or_else(|never| match never {}),
-            });
+            };
+            found(group);
+            groups.push(group);
         }
-        bytes.truncate(bytes.len() - SHORT_BYTES);
+    }
+
+    /// Makes the processor fetch what looking up the last of these will read.
+    #[inline]
+    pub(super) fn prefetch(&self, batch: &KeyBatch) {
+        if let Some(&probe) = batch.probes.last() {
+            self.table.prefetch(probe);
+        }
     }
 
     /// So many lookups were not needed, which would have found something.
@@ -247,6 +263,11 @@ impl Groups {
     pub(super) fn hint(&self, id: GroupId) -> &[u8] {
         let end = self.groups.get(id.index() + 1).map_or(self.keys.len(), |next| next.key);
         &self.keys[self.groups[id.index()].hint..end]
+    }
+
+    /// Makes the processor fetch a group.
+    pub(super) fn prefetch_group(&self, id: GroupId) {
+        prefetch(&self.groups[id.index()]);
     }
 
     /// The group's values that were set aside; the caller's from now on.

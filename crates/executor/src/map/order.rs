@@ -11,24 +11,32 @@ pub(super) struct Order(Vec<u128>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) partition: u32,
-    /// As it came, from 0.
+    /// Which it is of those that came; later ones have higher numbers.
     pub(super) number: u32,
 }
 
 impl Order {
-    /// Adds the next.
+    /// Adds one.
     #[inline]
-    pub(super) fn push(&mut self, partition: u32, key: &[u8]) {
-        let number = self.0.len() as u32; // a sink is full when it has half as many
+    pub(super) fn push(&mut self, Place { partition, number }: Place, key: &[u8]) {
         self.0.push(u128::from(partition) << 96 | u128::from(keys::prefix(key)) << 32 | u128::from(number));
     }
 
     /// What one takes.
     pub(super) const BYTES: usize = size_of::<u128>();
 
-    /// Makes room for so many.
+    /// Makes room for so many more.
     pub(super) fn reserve(&mut self, n: usize) {
         self.0.reserve_exact(n);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Forgets them, and keeps the memory.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
     }
 
     /// Sorts them. `key` tells the key of a number.
@@ -57,7 +65,9 @@ mod tests {
         #[test]
         fn it_is_the_order_of_a_stable_sort(all in prop::collection::vec((0..3u32, "[ab\0]{0,10}"), 0..60)) {
             let mut order = Order::default();
-            all.iter().for_each(|(partition, key)| order.push(*partition, key.as_bytes()));
+            for (number, (partition, key)) in (0..).zip(&all) {
+                order.push(Place { partition: *partition, number }, key.as_bytes());
+            }
             order.sort(|n| all[n as usize].1.as_bytes());
             let sorted: Vec<_> = order.chunks(7).flatten().map(|place| place.number).collect();
             let mut expected: Vec<u32> = (0..all.len() as u32).collect();

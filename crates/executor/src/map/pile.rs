@@ -1,19 +1,19 @@
 //! Pairs in memory, one behind the other as they came: what is cheapest when most keys come but once, because
 //! looking for a group would find none.
 
-use std::hint::black_box;
+use super::{
+    groups::still_kept,
+    order::{Order, Place},
+};
+use crate::{prefetch::prefetch, shuffle::EntryRef, varint};
 
-use super::groups::still_kept;
-use crate::{shuffle::EntryRef, varint};
-
-const PARTITION_BYTES: usize = size_of::<u32>();
-
-/// Pairs, as entries of a file, and each behind its partition.
+/// Pairs, as entries of a file.
 #[derive(Debug, Default)]
 pub(super) struct Pile {
     entries: Vec<u8>,
-    /// Where each begins.
-    places: Vec<usize>,
+    /// Each by where it begins, counted from `first`.
+    order: Order,
+    first: u32,
     /// What they took when all was forgotten: their memory is still here.
     kept_bytes: usize,
     /// The hint of the pair that is being added.
@@ -21,49 +21,83 @@ pub(super) struct Pile {
 }
 
 impl Pile {
-    /// Adds `n` values of `key`, encoded as `values`, to a partition.
+    /// Adds `n` values of `key`, encoded as `values`, to a partition. The first pair has the number `first`; it counts
+    /// when there is none yet.
     pub(super) fn push<E>(
         &mut self,
         key: &[u8],
         put_hint: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
         (n, values): (u64, &[u8]),
         partition: u32,
+        first: u32,
     ) -> Result<(), E> {
         self.hint.clear();
         put_hint(&mut self.hint)?;
-        self.places.push(self.entries.len());
-        let entry_bytes = key.len() + self.hint.len() + values.len() + 4 * varint::BYTES_MAX;
-        self.entries.reserve(PARTITION_BYTES + entry_bytes);
-        self.entries.extend_from_slice(&partition.to_le_bytes());
+        if self.entries.is_empty() {
+            self.first = first;
+        }
+        // A sink that is asked now and then is full long before there are four billion bytes.
+        let number = self.first + self.entries.len() as u32;
+        self.order.push(Place { partition, number }, key);
+        self.entries.reserve(key.len() + self.hint.len() + values.len() + 4 * varint::BYTES_MAX);
         EntryRef { key, hint: &self.hint, count: n, values }.put(&mut self.entries);
         Ok(())
     }
 
-    /// The `n`th pair that was added, and its bytes.
+    /// The order of all pairs, which goes on with what else is to be written; it is to be given
+    /// [back](Pile::give_back).
+    pub(super) fn take_order(&mut self) -> Order {
+        std::mem::take(&mut self.order)
+    }
+
+    /// Its memory will be used again.
+    pub(super) fn give_back(&mut self, mut order: Order) {
+        order.clear();
+        self.order = order;
+    }
+
+    /// Where the pair with this number begins; none if it is of the others, which have lower ones.
     #[inline]
-    pub(super) fn get(&self, n: usize) -> (EntryRef<'_>, &[u8]) {
-        let rest = &self.entries[self.places[n] + PARTITION_BYTES..];
+    pub(super) fn start(&self, number: u32) -> Option<usize> {
+        if self.entries.is_empty() {
+            None
+        } else {
+            number.checked_sub(self.first).map(|start| start as usize)
+        }
+    }
+
+    /// The pair that begins there, and its bytes.
+    #[inline]
+    pub(super) fn get(&self, start: usize) -> (EntryRef<'_>, &[u8]) {
+        let rest = &self.entries[start..];
         #[expect(clippy::expect_used, reason = "`push` has written an entry here")]
         let (entry, length) = EntryRef::parse(rest).expect("an entry");
         (entry, &rest[..length])
     }
 
-    /// Makes the processor fetch the `n`th pair, and the next few that this is called for at the same time.
+    /// Makes the processor fetch the pair that begins there, or how it begins if it is long.
     #[inline]
-    pub(super) fn touch(&self, n: usize) {
-        let start = self.places[n];
-        let byte = |at: usize| self.entries.get(at).copied();
-        black_box((byte(start), byte(start + 64)));
+    pub(super) fn prefetch(&self, start: usize) {
+        [start, start + 64, start + 128].into_iter().filter_map(|at| self.entries.get(at)).for_each(prefetch);
     }
 
-    pub(super) fn partition(&self, n: usize) -> u32 {
-        let rest = &self.entries[self.places[n]..];
-        #[expect(clippy::expect_used, reason = "`push` has written it here")]
-        u32::from_le_bytes(*rest.first_chunk().expect("a partition"))
+    /// All keys, as they came.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        let mut start = 0;
+        std::iter::from_fn(move || {
+            let (entry, bytes) = (start < self.entries.len()).then(|| self.get(start))?;
+            start += bytes.len();
+            Some(entry.key)
+        })
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.places.len()
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// What all pairs take, one behind the other.
+    pub(super) fn entry_bytes(&self) -> usize {
+        self.entries.len()
     }
 
     /// What it takes.
@@ -72,7 +106,7 @@ impl Pile {
     }
 
     fn used_bytes(&self) -> usize {
-        self.entries.len() + size_of_val(self.places.as_slice())
+        self.entries.len() + self.order.len() * Order::BYTES
     }
 
     /// Forgets all pairs, and keeps the memory if it is going to be used again: if it was.
@@ -83,6 +117,6 @@ impl Pile {
             return;
         }
         self.entries.clear();
-        self.places.clear();
+        self.order.clear();
     }
 }

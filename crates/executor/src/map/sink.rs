@@ -20,7 +20,8 @@ use crate::{
 /// Pairs in the order of keys are all over the memory; so many are fetched at the same time.
 const PAIRS_AT_ONCE: usize = 32;
 
-/// More groups and piled pairs than these are not taken, whatever the budget: their numbers have 32 bits.
+/// More groups and bytes of piled pairs than these are not taken, whatever the budget: their numbers have 32 bits, of
+/// which half are for what comes before that is seen.
 const PLACES_MAX: usize = 1 << 31;
 
 /// Takes the pairs of one map task. It groups them by key as they come, until it sees that most keys are new: then
@@ -47,7 +48,7 @@ impl MapSink {
     pub fn new(resources: &Resources, partitioner: Partitioner) -> Self {
         MapSink {
             resources: resources.clone(),
-            partitioner: KeyPartitioner { partitioner, sorts_values: false },
+            partitioner: KeyPartitioner::new(partitioner),
             groups: Groups::default(),
             pile: Pile::default(),
             n_values: 0,
@@ -93,14 +94,22 @@ impl MapSink {
         key: &[u8],
         put_hint: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<GroupId, E> {
-        debug_assert_eq!(self.pile.len(), 0, "a value would overtake the piled ones");
+        debug_assert!(self.pile.is_empty(), "a value would overtake the piled ones");
         self.groups.group(key, put_hint, |key| self.partitioner.partition(key))
     }
 
     /// Looks up the [groups](KeyBatch::groups) of all these keys, which have no hints; otherwise as [MapSink::group].
-    pub fn group_all(&mut self, keys: &mut KeyBatch) {
-        debug_assert_eq!(self.pile.len(), 0, "a value would overtake the piled ones");
-        self.groups.group_all(keys, |key| self.partitioner.partition(key));
+    /// `found` hears of each.
+    pub fn group_all(&mut self, keys: &mut KeyBatch, found: impl FnMut(GroupId)) {
+        debug_assert!(keys.is_empty() || self.pile.is_empty(), "a value would overtake the piled ones");
+        self.groups.group_all(keys, found, |key| self.partitioner.partition(key));
+    }
+
+    /// To be called when a key has been added to those that will be looked up together: finding it is a wait for memory,
+    /// which begins here, and may end while others are added.
+    #[inline]
+    pub fn expect(&self, keys: &KeyBatch) {
+        self.groups.prefetch(keys);
     }
 
     /// So many pairs came whose groups the caller knew without looking them up: they count as keys that are not new.
@@ -138,7 +147,7 @@ impl MapSink {
         self.n_values += n;
         let last = self.n_partitions() - 1;
         let partition = partition.unwrap_or_else(|| self.partitioner.partition(key)).min(last);
-        self.pile.push(key, put_hint, (n, encoded), partition)
+        self.pile.push(key, put_hint, (n, encoded), partition, self.groups.len() as u32)
     }
 
     /// All groups, in the order of first appearance.
@@ -148,8 +157,7 @@ impl MapSink {
 
     /// The keys that are in memory.
     fn keys(&self) -> impl Iterator<Item = &[u8]> {
-        let piled = (0..self.pile.len()).map(|n| self.pile.get(n).0.key);
-        self.groups().map(|id| self.groups.key(id)).chain(piled)
+        self.groups().map(|id| self.groups.key(id)).chain(self.pile.keys())
     }
 
     /// How many values came in.
@@ -161,14 +169,14 @@ impl MapSink {
     /// thousand pairs, and after some ten thousand bytes.
     #[inline]
     pub fn is_full(&self) -> bool {
-        let n = self.groups.len() + self.pile.len();
-        self.groups.bytes() + self.pile.bytes() + n * Order::BYTES > self.resources.memory_bytes
-            || n > PLACES_MAX
+        let n_groups = self.groups.len();
+        self.groups.bytes() + n_groups * Order::BYTES + self.pile.bytes() > self.resources.memory_bytes
+            || n_groups + self.pile.entry_bytes() > PLACES_MAX
     }
 
     /// Writes all pairs to the local disk, and forgets them and their groups.
     pub fn spill(&mut self, code: &mut dyn UserCode) -> Result<(), TaskError> {
-        if self.groups.len() + self.pile.len() == 0 {
+        if self.groups.len() == 0 && self.pile.is_empty() {
             return Ok(());
         }
         if let Some(mut sample) = self.sample.take() {
@@ -206,24 +214,26 @@ impl MapSink {
 
     /// Hands over all pairs, partition by partition, in the order of their keys.
     fn drain<W: Append>(&mut self, output: &mut Output<'_, W>) -> Result<(), TaskError> {
+        let mut order = self.pile.take_order();
         let (groups, pile) = (&mut self.groups, &self.pile);
-        let n_groups = groups.len();
-        let mut order = Order::default();
-        order.reserve(n_groups + pile.len());
-        (0..n_groups as u32).map(GroupId).for_each(|id| order.push(groups.partition(id), groups.key(id)));
-        (0..pile.len()).for_each(|n| order.push(pile.partition(n), pile.get(n).0.key));
-        let key = |number: u32| match (number as usize).checked_sub(n_groups) {
+        order.reserve(groups.len());
+        for number in 0..groups.len() as u32 {
+            let id = GroupId(number);
+            order.push(Place { partition: groups.partition(id), number }, groups.key(id));
+        }
+        order.sort(|number| match pile.start(number) {
             None => groups.key(GroupId(number)),
-            Some(n) => pile.get(n).0.key,
-        };
-        order.sort(key);
-        let piled = |number: u32| (number as usize).checked_sub(n_groups);
+            Some(start) => pile.get(start).0.key,
+        });
         for places in order.chunks(PAIRS_AT_ONCE) {
-            places.clone().filter_map(|place| piled(place.number)).for_each(|n| pile.touch(n));
+            places.clone().for_each(|place| match pile.start(place.number) {
+                Some(start) => pile.prefetch(start),
+                None => groups.prefetch_group(GroupId(place.number)),
+            });
             for Place { partition, number } in places {
                 output.advance_to(partition)?;
-                if let Some(n) = piled(number) {
-                    output.push_entry(pile.get(n))?;
+                if let Some(start) = pile.start(number) {
+                    output.push_entry(pile.get(start))?;
                     continue;
                 }
                 let id = GroupId(number);
@@ -232,6 +242,7 @@ impl MapSink {
             }
         }
         output.flush()?;
+        self.pile.give_back(order);
         self.clear();
         Ok(())
     }

@@ -1,18 +1,17 @@
 //! Finding a key's group by the key: the hottest thing that the engine does, and mostly a wait for memory.
 //!
 //! A table with open addressing and linear probing that is at most half full. A slot holds the whole key if that is
-//! short, as most are, so that finding it reads one cache line. Keys that are looked up together are looked up in two
-//! passes, the first of which only touches what the second will read: the processor fetches all of it at the same
-//! time, where looking up one key after the other would wait for each. (Chen, Ailamaki, Gibbons, Mowry: Improving Hash
-//! Join Performance through Prefetching, ICDE 2004, call it group prefetching.) Nor do short keys branch on their
-//! length, which no processor can foresee.
-
-use std::hint::black_box;
+//! short, as most are, so that finding it reads one cache line. Of keys that are looked up together each is announced
+//! first: the processor fetches what all of them need at the same time, where looking up one key after the other would
+//! wait for each. (Chen, Ailamaki, Gibbons, Mowry: Improving Hash Join Performance through Prefetching, ICDE 2004, call
+//! it group prefetching.)
 
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Keys of up to so many bytes are in their slots.
-pub(super) const SHORT_BYTES: usize = 16;
+use crate::{
+    keys::{SHORT_BYTES, ShortKey},
+    prefetch::prefetch,
+};
 
 /// What a key is looked up by.
 #[derive(Debug, Clone, Copy)]
@@ -26,27 +25,12 @@ impl Probe {
     /// That of a key.
     #[inline]
     pub(super) fn of(key: &[u8]) -> Probe {
-        if key.len() > SHORT_BYTES {
-            return Probe::long(key);
-        }
-        let mut padded = [0; SHORT_BYTES];
-        padded[..key.len()].copy_from_slice(key);
-        Probe::short(&padded, key.len())
-    }
-
-    /// That of the first `length` bytes of `bytes`, which go on for [`SHORT_BYTES`] at least.
-    #[inline]
-    pub(super) fn of_padded(bytes: &[u8], length: usize) -> Probe {
-        match bytes.first_chunk() {
-            Some(first) if length <= SHORT_BYTES => Probe::short(first, length),
-            _ => Probe::long(&bytes[..length]),
-        }
+        ShortKey::encoded(key).map_or_else(|| Probe::long(key), Probe::short)
     }
 
     #[inline]
-    fn short(padded: &[u8; SHORT_BYTES], length: usize) -> Probe {
-        let key = u128::from_le_bytes(*padded) & MASKS[length];
-        Probe { words: [key as u64, (key >> 64) as u64], length: length as u32 }
+    pub(super) fn short(ShortKey { word, length }: ShortKey) -> Probe {
+        Probe { words: [word as u64, (word >> 64) as u64], length: length as u32 }
     }
 
     #[cold]
@@ -68,17 +52,6 @@ impl Probe {
         (product as u64 ^ (product >> 64) as u64) as usize
     }
 }
-
-/// The lowest so many bytes.
-const MASKS: [u128; SHORT_BYTES + 1] = {
-    let mut masks = [u128::MAX; SHORT_BYTES + 1];
-    let mut n = 0;
-    while n < SHORT_BYTES {
-        masks[n] = (1 << (8 * n)) - 1;
-        n += 1;
-    }
-    masks
-};
 
 /// From keys to their groups' numbers.
 #[derive(Debug, Default)]
@@ -148,12 +121,11 @@ impl Table {
         self.slots[at] = slot;
     }
 
-    /// Makes the processor fetch what `find` will read for these.
+    /// Makes the processor fetch what `find` will read for this one.
     #[inline]
-    pub(super) fn touch(&self, probes: &[Probe]) {
-        let mask = self.slots.len().wrapping_sub(1);
-        for probe in probes {
-            black_box(self.slots.get(probe.hash() & mask).map_or(0, |slot| slot.group));
+    pub(super) fn prefetch(&self, probe: Probe) {
+        if let Some(slot) = self.slots.get(probe.hash() & self.slots.len().wrapping_sub(1)) {
+            prefetch(slot);
         }
     }
 
@@ -183,11 +155,8 @@ mod tests {
                 let (mut keys, mut expected) = (Vec::new(), HashMap::new());
                 for (first, middle, last) in round {
                     let key = format!("{first}{}{last}", "x".repeat(middle)).into_bytes();
-                    let padded = [key.as_slice(), &[0xaa; SHORT_BYTES]].concat();
                     let probe = Probe::of(&key);
-                    let same = Probe::of_padded(&padded, key.len());
-                    prop_assert_eq!((probe.words, probe.length), (same.words, same.length));
-                    table.touch(&[probe]);
+                    table.prefetch(probe);
                     let found = table.find(probe, &key, &keys);
                     prop_assert_eq!(found, expected.get(&key).copied());
                     if found.is_none() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mapreduce_storage::block::encode_block;
+use mapreduce_storage::block::encode_block_in;
 
 use super::{
     Append, Entries, EntryRef,
@@ -26,14 +26,15 @@ pub struct FileWriter<W> {
     /// Where the partition starts that is being written.
     start: u64,
     written: u64,
-    block: Vec<u8>,
+    /// Where blocks are made.
+    room: Vec<u8>,
 }
 
 impl<W: Append> FileWriter<W> {
     /// An empty file.
     pub fn new(out: W) -> Self {
-        let (raw, block) = (Vec::new(), Vec::new());
-        FileWriter { out, places: Vec::new(), raw, n_entries: 0, start: 0, written: 0, block }
+        let (raw, room) = (Vec::new(), Vec::new());
+        FileWriter { out, places: Vec::new(), raw, n_entries: 0, start: 0, written: 0, room }
     }
 
     /// The partition that is being written, from 0.
@@ -89,11 +90,10 @@ impl<W: Append> FileWriter<W> {
     fn end_blocks(&mut self) -> Result<(), TaskError> {
         let at_once = if self.raw.len() < 2 * BLOCK_BYTES { self.raw.len().max(1) } else { BLOCK_BYTES };
         for part in self.raw.chunks(at_once) {
-            self.block.clear();
             #[expect(clippy::expect_used, reason = "two of BLOCK_BYTES are below the longest block")]
-            encode_block(part, &mut self.block).expect("a part fits");
-            self.out.append(&self.block)?;
-            self.written += self.block.len() as u64;
+            let block = encode_block_in(part, &mut self.room).expect("a part fits");
+            self.out.append(block)?;
+            self.written += block.len() as u64;
         }
         self.raw.clear();
         Ok(())

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use mapreduce_executor::{
-    keys::{self, Number, Piece, Pieces, tag},
+    keys::{self, Number, Piece, Pieces, ShortKey, tag},
     varint,
 };
 
@@ -18,6 +18,12 @@ pub trait Datum: Sized {
     fn from_ref(value: &Self::Ref) -> Self;
     /// Appends it as a key.
     fn put_key(key: &Self::Ref, out: &mut Vec<u8>);
+    /// What [`Datum::put_key`] appends, if it is short and can be had in a quicker way.
+    #[inline]
+    fn short_key(key: &Self::Ref) -> Option<ShortKey> {
+        let _ = key;
+        None
+    }
     /// Reads what [`Datum::put_key`] wrote; none if it did not.
     fn take_key(key: &mut Pieces<'_>) -> Option<Self>;
     /// Appends it as a value, which ends by itself.
@@ -148,6 +154,10 @@ impl Datum for String {
     fn put_key(key: &str, out: &mut Vec<u8>) {
         keys::put_bytes(out, tag::TEXT, key.as_bytes());
     }
+    #[inline]
+    fn short_key(key: &str) -> Option<ShortKey> {
+        ShortKey::of_bytes(tag::TEXT, key.as_bytes())
+    }
     fn take_key(key: &mut Pieces<'_>) -> Option<String> {
         match key.next_piece().ok()? {
             Piece::Text(text) => String::from_utf8(text.into_owned()).ok(),
@@ -181,6 +191,10 @@ impl Datum for Vec<u8> {
     }
     fn put_key(key: &[u8], out: &mut Vec<u8>) {
         keys::put_bytes(out, tag::BYTES, key);
+    }
+    #[inline]
+    fn short_key(key: &[u8]) -> Option<ShortKey> {
+        ShortKey::of_bytes(tag::BYTES, key)
     }
     fn take_key(key: &mut Pieces<'_>) -> Option<Vec<u8>> {
         match key.next_piece().ok()? {
@@ -305,6 +319,11 @@ mod tests {
 
     fn check<T: Datum + PartialEq + PartialOrd + std::fmt::Debug>(a: &T, b: &T) {
         assert_eq!(key(a).partial_cmp(&key(b)), a.partial_cmp(b));
+        if let Some(short) = T::short_key(a.as_ref()) {
+            let mut put = Vec::new();
+            short.put(&mut put);
+            assert_eq!(put, key(a));
+        }
         assert_eq!(T::take_key(&mut Pieces::new(&key(a))).as_ref(), Some(a));
         let mut both = Vec::new();
         T::put(a.as_ref(), &mut both);

@@ -2,7 +2,10 @@
 
 use std::convert::Infallible;
 
-use mapreduce_executor::map::{KeyBatch, MapSink};
+use mapreduce_executor::{
+    map::{KeyBatch, MapSink},
+    prefetch,
+};
 
 use super::{Combiner, Datum};
 
@@ -16,6 +19,11 @@ const PAIR_BYTES: usize = BYTES_AT_ONCE / 128;
 pub(super) struct Pairs<V> {
     pub(super) keys: KeyBatch,
     pub(super) values: Waiting<V>,
+    /// What was put into the sink without waiting, as if it still did.
+    pub(super) piled_bytes: usize,
+    /// The pair that is being put there, encoded.
+    key: Vec<u8>,
+    value: Vec<u8>,
 }
 
 /// Values, to be combined or encoded already.
@@ -33,13 +41,28 @@ impl<V: Datum> Pairs<V> {
             true => Waiting::Whole(Vec::new()),
             false => Waiting::Encoded(Vec::new(), Vec::new()),
         };
-        Pairs { keys: KeyBatch::default(), values }
+        let (key, value) = (Vec::new(), Vec::new());
+        Pairs { keys: KeyBatch::default(), values, piled_bytes: 0, key, value }
+    }
+
+    /// Puts one pair into the sink as it is; if values are sorted, with the value behind the key.
+    pub(super) fn pile<K: Datum>(&mut self, key: &K::Ref, value: &V::Ref, sink: &mut MapSink) {
+        self.key.clear();
+        K::put_key(key, &mut self.key);
+        if sink.sorts_values() {
+            V::put_key(value, &mut self.key);
+        }
+        self.value.clear();
+        V::put(value, &mut self.value);
+        let Ok(()) = sink.pile(&self.key, |_| Ok::<(), Infallible>(()), (1, &self.value), None);
+        self.piled_bytes += PAIR_BYTES + self.key.len() + self.value.len();
     }
 
     /// Forgets them.
     pub(super) fn clear(&mut self) {
         self.keys.clear();
         self.values.drain(drop);
+        self.piled_bytes = 0;
     }
 
     /// Whether they are to be put into the sink: few are, if they are large.
@@ -50,7 +73,7 @@ impl<V: Datum> Pairs<V> {
             Waiting::Whole(_) => 0,
             Waiting::Encoded(bytes, _) => bytes.len(),
         };
-        self.keys.len() * PAIR_BYTES + self.keys.n_bytes() + value_bytes >= BYTES_AT_ONCE
+        self.piled_bytes + self.keys.len() * PAIR_BYTES + self.keys.n_bytes() + value_bytes >= BYTES_AT_ONCE
     }
 }
 
@@ -120,28 +143,13 @@ pub(super) trait Fold<V> {
     fn flush(&mut self, sink: &mut MapSink);
 }
 
-/// Puts pairs into the sink as they are.
-fn pile<V: Datum>(Pairs { keys: batch, values }: &mut Pairs<V>, sink: &mut MapSink) {
-    let mut keys = batch.iter();
-    values.drain_encoded(|value| {
-        // There are as many keys as values.
-        let Some(key) = keys.next() else { return };
-        let Ok(()) = sink.pile(key, |_| Ok::<(), Infallible>(()), (1, value), None);
-    });
-    drop(keys);
-    batch.clear();
-}
-
 /// Without a combiner: every value goes into the sink.
 #[derive(Debug)]
 pub(super) struct Plain;
 
 impl<V: Datum> Fold<V> for Plain {
     fn put(&mut self, pairs: &mut Pairs<V>, sink: &mut MapSink) {
-        if sink.wants_pile() {
-            return pile(pairs, sink);
-        }
-        sink.group_all(&mut pairs.keys);
+        sink.group_all(&mut pairs.keys, |_| {});
         let mut groups = pairs.keys.groups().iter();
         pairs.values.drain_encoded(|value| {
             // There are as many groups as values.
@@ -170,10 +178,12 @@ impl<V, C> Combined<V, C> {
 
 impl<V: Datum, C: Combiner<V>> Fold<V> for Combined<V, C> {
     fn put(&mut self, pairs: &mut Pairs<V>, sink: &mut MapSink) {
-        if sink.wants_pile() {
-            return pile(pairs, sink);
-        }
-        sink.group_all(&mut pairs.keys);
+        let values = &self.values;
+        sink.group_all(&mut pairs.keys, |group| {
+            if let Some(value) = values.get(group.index()) {
+                prefetch(value);
+            }
+        });
         let mut groups = pairs.keys.groups().iter();
         pairs.values.drain(|value| match groups.next().map(|group| self.values.get_mut(group.index())) {
             Some(Some(before)) => self.combiner.combine(before, value),
