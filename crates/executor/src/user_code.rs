@@ -79,24 +79,25 @@ pub struct Runs(From);
 
 #[derive(Debug)]
 enum From {
-    Memory(std::vec::IntoIter<Values>),
+    Memory(Option<Values>),
     Merge(Rest),
 }
 
 impl Runs {
     /// Values that are in memory.
-    pub fn of(values: Vec<Values>) -> Self {
-        Runs(From::Memory(values.into_iter()))
+    pub fn one(values: Values) -> Self {
+        Runs(From::Memory(Some(values)))
     }
 
     pub(crate) fn merged(rest: Rest) -> Self {
         Runs(From::Merge(rest))
     }
 
-    /// The next values; none after the last. Only as long as the group is the current one: afterwards none.
+    /// The next values; none after the last. Those that are not in memory are there as long as the
+    /// group is the current one: afterwards none.
     pub fn next_run(&mut self) -> Result<Option<Values>, TaskError> {
         match &mut self.0 {
-            From::Memory(values) => Ok(values.next()),
+            From::Memory(values) => Ok(values.take()),
             From::Merge(rest) => rest.next_run(),
         }
     }

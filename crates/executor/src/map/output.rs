@@ -104,7 +104,7 @@ impl<'a, W: Append> Output<'a, W> {
         let (key, hint) = (Bytes::copy_from_slice(&self.key), Bytes::copy_from_slice(&self.hint));
         let values = Values { count: self.n_waiting, bytes: Bytes::copy_from_slice(&self.waiting) };
         self.combined.clear();
-        self.code.combine(Group { key, hint, values: Runs::of(vec![values]) }, &mut self.combined)?;
+        self.code.combine(Group { key, hint, values: Runs::one(values) }, &mut self.combined)?;
         std::mem::swap(&mut self.waiting, &mut self.combined);
         self.n_waiting = 1;
         Ok(())

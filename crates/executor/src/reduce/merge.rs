@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use mapreduce_storage::{FileRef, StorageError};
 
@@ -42,9 +41,10 @@ pub struct Merge(Arc<Mutex<State>>);
 struct State {
     heads: Heads,
     sorts_values: bool,
-    /// The group that was handed out last, counted from 1, and its key.
+    /// The group that was handed out last, counted from 1, and its key with its [prefix](keys::prefix).
     group: u64,
-    key: Bytes,
+    key: Vec<u8>,
+    prefix: u64,
     /// Its values that were taken off the heads already.
     taken: Option<Values>,
     /// Values that were taken off the heads.
@@ -96,8 +96,8 @@ impl Merge {
 
     fn of(inputs: Vec<Entries>) -> Result<Self, TaskError> {
         let heads = Heads::new(inputs)?;
-        let (key, taken) = (Bytes::new(), None);
-        let state = State { heads, sorts_values: false, group: 0, key, taken, n_taken: 0 };
+        let (key, taken) = (Vec::new(), None);
+        let state = State { heads, sorts_values: false, group: 0, key, prefix: 0, taken, n_taken: 0 };
         Ok(Merge(Arc::new(Mutex::new(state))))
     }
 
@@ -118,14 +118,22 @@ impl Merge {
             let length = keys::first_length(&key).ok_or_else(|| damaged(first.path(), NOT_A_KEY))?;
             key.truncate(length);
         }
-        state.taken = Some(state.take_values()?);
+        let values = state.take_values()?;
         state.group += 1;
-        state.key = key.clone();
+        state.key.clear();
+        state.key.extend_from_slice(&key);
+        state.prefix = keys::prefix(&key);
+        if !state.group_goes_on() {
+            // Most keys come but once in many a job: what is shared costs more than what is read.
+            return Ok(Some(Group { key, hint, values: Runs::one(values) }));
+        }
+        state.taken = Some(values);
         let rest = Rest { state: self.0.clone(), group: state.group };
         Ok(Some(Group { key, hint, values: Runs::merged(rest) }))
     }
 
-    /// How many values there were in the groups before the current one, and in that as far as it was read.
+    /// How many values there were in the groups before the current one, and in that as far as it was read; or all of it,
+    /// if it is in memory.
     pub fn n_values(&self) -> u64 {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.n_taken - state.taken.as_ref().map_or(0, |values| values.count)
@@ -160,19 +168,19 @@ impl Rest {
 }
 
 impl State {
-    /// Whether an entry with this key is of the current group.
-    fn is_of_group(&self, key: &[u8]) -> bool {
-        if self.sorts_values { keys::is_first(&self.key, key) } else { key == self.key }
+    /// Whether the smallest key's first entry is of the current group.
+    fn group_goes_on(&self) -> bool {
+        let is_of_group = |first: &Entries| match self.sorts_values {
+            true => keys::is_first(&self.key, first.key()),
+            false => first.prefix() == self.prefix && first.key() == self.key,
+        };
+        self.group > 0 && self.heads.first().is_some_and(is_of_group)
     }
 
     /// The next values of the current group.
     fn next_values(&mut self) -> Result<Option<Values>, TaskError> {
         match self.taken.take() {
-            None if self.group > 0
-                && self.heads.first().is_some_and(|first| self.is_of_group(first.key())) =>
-            {
-                self.take_values().map(Some)
-            }
+            None if self.group_goes_on() => self.take_values().map(Some),
             taken => Ok(taken),
         }
     }

@@ -14,7 +14,7 @@ use mapreduce_core::{CodeRef, Commands, Compression, FileFormat, InvalidText, Se
 use super::{Result, cluster::User};
 use crate::{
     ClusterUrls, by_hand, home,
-    native::{Input, Output, Session},
+    native::{Code, Input, Output, Session},
 };
 
 /// Run a job over files: of commands, or of Python functions.
@@ -91,7 +91,7 @@ impl Args {
         let directory = output.directory.clone();
         let settings = Settings { n_partitions: self.partitions, ..Settings::default() };
         let input = Input::files(format, self.input);
-        let code = serde_json::to_vec(commands)?;
+        let code = Code::new(serde_json::to_vec(commands)?);
         session.run(
             code,
             |digest| CodeRef::Commands { digest },

@@ -47,6 +47,7 @@ use mapreduce_core::{JobSpec, Partitioning};
 use mapreduce_executor::{SideInputs, UserCode, UserFailure};
 use mapreduce_worker::EXECUTOR_ARGUMENT;
 
+pub(crate) use self::session::Code;
 use self::{code::NativeCode, traits::Counters};
 pub use self::{
     datum::{Datum, Line},

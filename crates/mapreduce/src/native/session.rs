@@ -1,6 +1,11 @@
 //! Submitting native jobs and reading their results. Blocking: a session has an event loop of its own.
 
-use std::{collections::BTreeMap, fs, io, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    sync::{Arc, OnceLock},
+    thread,
+};
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -74,6 +79,27 @@ pub struct Session {
     urls: ClusterUrls,
     username: String,
     cluster: Option<LocalCluster>,
+    /// This program's own file, which is the code of its jobs, once it was read.
+    program: Arc<OnceLock<io::Result<Code>>>,
+}
+
+/// What a job runs.
+#[derive(Debug, Clone)]
+pub(crate) struct Code {
+    bytes: Bytes,
+    digest: String,
+}
+
+impl Code {
+    pub(crate) fn new(bytes: Vec<u8>) -> Self {
+        let digest = blake3::hash(&bytes).to_hex().to_string();
+        Code { bytes: bytes.into(), digest }
+    }
+
+    /// This program's own file. It has some ten megabytes.
+    fn of_this_program() -> io::Result<Self> {
+        Ok(Code::new(fs::read(std::env::current_exe()?)?))
+    }
 }
 
 impl Session {
@@ -85,11 +111,15 @@ impl Session {
     /// The same with more to say about the cluster. Its processes run this program, whatever `options` name.
     pub fn start(options: LocalOptions) -> Result<Session, NativeError> {
         let runtime = runtime()?;
+        // Meanwhile, since a job will follow.
+        let code = Arc::new(OnceLock::new());
+        let reading = code.clone();
+        thread::spawn(move || reading.get_or_init(Code::of_this_program).is_ok());
         let program = std::env::current_exe().map_err(system("this program can't be found"))?;
         let options = LocalOptions { program, ..options };
         let cluster = runtime.block_on(LocalCluster::start(options))?;
         let mut session = Session::connect_in(runtime, cluster.urls().clone(), "admin", "admin")?;
-        session.cluster = Some(cluster);
+        (session.cluster, session.program) = (Some(cluster), code);
         Ok(session)
     }
 
@@ -113,13 +143,14 @@ impl Session {
     ) -> Result<Session, NativeError> {
         let user = Credentials::User { username: username.to_owned(), password: password.to_owned() };
         let client = runtime.block_on(Client::new(urls.clone(), user))?;
-        Ok(Session { runtime, client, urls, username: username.to_owned(), cluster: None })
+        let (username, program) = (username.to_owned(), Arc::default());
+        Ok(Session { runtime, client, urls, username, cluster: None, program })
     }
 
     /// Submits a job whose code is `code`, with its side inputs by name, and waits for its end.
     pub(crate) fn run(
         &self,
-        code: Vec<u8>,
+        code: Code,
         code_ref: impl FnOnce(String) -> CodeRef,
         input: Input,
         output: Option<Output>,
@@ -130,8 +161,8 @@ impl Session {
         let output = output.map(Output::describe).transpose()?;
         self.runtime.block_on(async {
             let job = self.client.reserve().await?;
-            let digest = blake3::hash(&code).to_hex().to_string();
-            let side_inputs = match self.upload(job, &digest, code, side_inputs).await {
+            let digest = code.digest.clone();
+            let side_inputs = match self.upload(job, code, side_inputs).await {
                 Ok(side_inputs) => side_inputs,
                 Err(e) => {
                     // A job that is never submitted is none that could be cleared.
@@ -174,14 +205,22 @@ impl Session {
     async fn upload(
         &self,
         job: JobId,
-        digest: &str,
-        code: Vec<u8>,
+        code: Code,
         side_inputs: &BTreeMap<String, Bytes>,
     ) -> Result<BTreeMap<String, String>, NativeError> {
         make_job_dirs(&self.urls.storage, job)?;
         let store = self.client.store();
-        put_file(store, &paths::code(job, digest), code.into()).await?;
+        put_file(store, &paths::code(job, &code.digest), code.bytes).await?;
         Ok(put_side_inputs(store, job, side_inputs).await?)
+    }
+
+    /// This program, as the code of a job.
+    fn program(&self) -> Result<Code, NativeError> {
+        let unreadable = |e: &io::Error| NativeError::System {
+            what: "this program's file can't be read",
+            source: io::Error::new(e.kind(), e.to_string()),
+        };
+        self.program.get_or_init(Code::of_this_program).as_ref().map(Code::clone).map_err(unreadable)
     }
 
     /// The groups of a job's result.
@@ -238,8 +277,7 @@ where
         if self.settings.sort_values && self.combiner.is_some() {
             return Err(NativeError::SortsCombined);
         }
-        let program = std::env::current_exe().map_err(system("this program can't be found"))?;
-        let code = fs::read(program).map_err(system("this program's file can't be read"))?;
+        let code = session.program()?;
         let native = |digest| CodeRef::Native { digest };
         let job = session.run(code, native, input, output, self.settings.clone(), &self.side_inputs)?;
         Ok(Done { session, job, kind: std::marker::PhantomData })
