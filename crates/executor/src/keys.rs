@@ -88,9 +88,51 @@ pub fn prefix(key: &[u8]) -> u64 {
 /// Appends bytes or text, escaped and ended.
 #[inline]
 pub fn put_bytes(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
+    match short(bytes) {
+        // The zeros behind it end it.
+        Some(word) => {
+            out.extend_from_slice(&(word << 8 | u128::from(tag)).to_le_bytes());
+            out.truncate(out.len() - (SHORT_BYTES - bytes.len()));
+        }
+        None => put_long(out, tag, bytes),
+    }
+}
+
+/// So many bytes, their tag and their end are sixteen.
+const SHORT_BYTES: usize = 14;
+
+/// Few bytes as one number, the first being the lowest; none if they are many or one is zero. Most keys are such, so it
+/// has no loop and calls nothing.
+#[inline]
+fn short(bytes: &[u8]) -> Option<u128> {
+    let n = bytes.len();
+    if n > SHORT_BYTES {
+        return None;
+    }
+    // The last word may overlap the first.
+    let [low, high] = if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        [u64::from_le_bytes(*first), u64::from_le_bytes(*last) >> 8 >> (8 * (15 - n))]
+    } else if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        let [first, last] = [first, last].map(|half| u64::from(u32::from_le_bytes(*half)));
+        [first | last << (8 * (n - 4)), 0]
+    } else {
+        [bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)), 0]
+    };
+    let behind = u128::MAX << (8 * n);
+    let has_zero = zero_in(low | behind as u64) || zero_in(high | (behind >> 64) as u64);
+    (!has_zero).then_some(u128::from(high) << 64 | u128::from(low))
+}
+
+/// Whether a byte is zero: such a one borrows from its high bit (Warren, Hacker's Delight, 6-1).
+#[inline]
+fn zero_in(word: u64) -> bool {
+    word.wrapping_sub(0x0101_0101_0101_0101) & !word & 0x8080_8080_8080_8080 != 0
+}
+
+fn put_long(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
     out.reserve(bytes.len() + 2);
     out.push(tag);
-    if has_zero(bytes) {
+    if memchr::memchr(0, bytes).is_some() {
         put_escaped(out, bytes);
     } else {
         out.extend_from_slice(bytes);
@@ -107,25 +149,6 @@ fn put_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
         rest = &rest[zero + 1..];
     }
     out.extend_from_slice(rest);
-}
-
-/// Whether one of them is zero. Most keys are short and have none, so eight bytes are looked at at a time; the last
-/// eight may overlap those before.
-#[inline]
-fn has_zero(bytes: &[u8]) -> bool {
-    // A byte that is zero borrows from its high bit (Warren, Hacker's Delight, 6-1).
-    let zero_in = |word: u64| word.wrapping_sub(0x0101_0101_0101_0101) & !word & 0x8080_8080_8080_8080 != 0;
-    match (bytes.last_chunk(), bytes.first_chunk(), bytes.last_chunk()) {
-        (Some(last), ..) => {
-            let (words, _) = bytes.as_chunks();
-            words.iter().chain([last]).any(|word| zero_in(u64::from_le_bytes(*word)))
-        }
-        (_, Some(first), Some(last)) => {
-            let halves = [u32::from_le_bytes(*first), u32::from_le_bytes(*last)];
-            zero_in(u64::from(halves[0]) << 32 | u64::from(halves[1]))
-        }
-        _ => bytes.contains(&0),
-    }
 }
 
 /// Appends the number ±`magnitude` × 2^`exponent`.

@@ -4,6 +4,7 @@ mod collector;
 mod failure;
 mod iterator;
 mod mapper;
+mod recent;
 mod records;
 
 use std::{collections::BTreeMap, ops::Range};
@@ -31,9 +32,10 @@ use iterator::ValueIterator;
 use mapper::Mapper;
 use records::{Decoder, Encoder};
 
-/// Records in a call of the map function, unless the job says otherwise: what it makes of them stays in the
-/// cache until it is grouped.
+/// The most records in a call of the map function, and how many pairs they are to become about, unless the job says
+/// otherwise: what it makes of them stays in the cache until it is grouped.
 const BATCH_SIZE: usize = 200;
+const BATCH_PAIRS: usize = 400;
 
 /// A job's functions.
 pub struct PythonCode {
@@ -43,7 +45,8 @@ pub struct PythonCode {
     partition: Option<Py<PyAny>>,
     /// The reduce function gets an iterator.
     streams: bool,
-    batch_size: usize,
+    /// Records in a call of the map function, if the job says.
+    batch_size: Option<usize>,
 }
 
 /// What becomes of the records of one input.
@@ -59,7 +62,7 @@ impl PythonCode {
         code: &[u8],
         side_inputs: &SideInputs,
     ) -> Result<Box<dyn UserCode>, UserFailure> {
-        let batch_size = spec.settings.batch_size.map_or(BATCH_SIZE, |size| size.max(1) as usize);
+        let batch_size = spec.settings.batch_size.map(|size| size.max(1) as usize);
         Python::attach(|py| {
             let Code { map, combine, reduce, partition, streams, arrow } =
                 objects::load_code(py, code, side_inputs).map_err(|error| {
@@ -157,11 +160,16 @@ impl PythonCode {
             let map = self.inputs[input].map.clone_ref(py).into_bound(py);
             let partition = self.partition.as_ref().map(|function| function.clone_ref(py).into_bound(py));
             let mut mapper = Mapper::new(&map, partition);
+            let mut size = self.batch_size.unwrap_or(BATCH_SIZE);
             while let Some(batch) = records.next_batch()? {
-                let step = if decoder.is_table() { batch.len() } else { self.batch_size };
-                for first in (0..batch.len()).step_by(step) {
-                    let range = first..batch.len().min(first + step);
-                    map_some(decoder, &mut mapper, (&batch, range), sink, self)?;
+                let mut first = 0;
+                while first < batch.len() {
+                    let n = if decoder.is_table() { batch.len() } else { size.min(batch.len() - first) };
+                    let n_pairs = map_some(decoder, &mut mapper, (&batch, first..first + n), sink, self)?;
+                    first += n;
+                    if self.batch_size.is_none() {
+                        size = (n * BATCH_PAIRS).div_ceil(n_pairs.max(1)).min(BATCH_SIZE);
+                    }
                 }
             }
             Ok(mapper.flush(sink)?)
@@ -169,14 +177,14 @@ impl PythonCode {
     }
 }
 
-/// Maps the records of a batch in `range`. A failure tells which record it was.
+/// Maps the records of a batch in `range`, and answers as [`Mapper::map`]. A failure tells which record it was.
 fn map_some(
     decoder: Decoder,
     mapper: &mut Mapper<'_, '_>,
     (batch, range): (&Batch, Range<usize>),
     sink: &mut MapSink,
     code: &mut PythonCode,
-) -> Result<(), TaskError> {
+) -> Result<usize, TaskError> {
     let function = mapper.function();
     let py = function.py();
     let records = decoder.list(py, batch, range.clone()).map_err(|error| unreadable(py, &error))?;

@@ -29,11 +29,20 @@ pub struct KeyBatch {
 }
 
 impl KeyBatch {
-    /// Takes the key that `put` appends.
+    /// Takes the key that `put` appends, and answers as it does.
     #[inline]
-    pub fn push(&mut self, put: impl FnOnce(&mut Vec<u8>)) {
-        put(&mut self.bytes);
+    pub fn push<T>(&mut self, put: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let answer = put(&mut self.bytes);
         self.ends.push(self.bytes.len());
+        answer
+    }
+
+    /// Gives the last key back: appends it to `key`.
+    pub fn pop(&mut self, key: &mut Vec<u8>) {
+        self.ends.pop();
+        let start = self.ends.last().copied().unwrap_or(0);
+        key.extend_from_slice(&self.bytes[start..]);
+        self.bytes.truncate(start);
     }
 
     /// How many there are.

@@ -1,19 +1,24 @@
 //! Calling the map function, and taking the pairs it returns into the sink. This is the system's hottest loop: a
 //! pair that repeats a key object and a value object costs a few nanoseconds.
 
+use std::hint::black_box;
+
 use mapreduce_core::FailureKind;
 use mapreduce_executor::{
     TaskError, UserFailure,
-    map::{GroupId, MapSink},
+    map::{GroupId, KeyBatch, MapSink},
 };
 use pyo3::{
     prelude::*,
     types::{PyBytes, PyDict, PyList, PyString, PyTuple},
 };
 
-use super::{QuietCollector, failure};
+use super::{
+    QuietCollector, failure,
+    recent::{RecentKeys, is_shared},
+};
 use crate::{
-    keys,
+    keys::{self, Origin},
     objects::{self, KeyEncodingError},
     values,
 };
@@ -33,6 +38,7 @@ pub struct Mapper<'a, 'py> {
     /// The user's partitioner, if there is one.
     partition: Option<Bound<'py, PyAny>>,
     recent: RecentKeys<'py>,
+    waiting: Waiting<'py>,
     /// For every group the value that came last, and how often, which is not in the sink yet.
     pending: Vec<Pending<'py>>,
     /// What values took that became pending; those that are small, and as many as groups, don't count.
@@ -45,6 +51,21 @@ pub struct Mapper<'a, 'py> {
     value: Vec<u8>,
 }
 
+/// Pairs whose keys are to be looked up together, which is quicker. They came after all that was taken; keys and values
+/// are of kinds that can't change meanwhile.
+#[derive(Default)]
+struct Waiting<'py> {
+    pairs: Vec<Bound<'py, PyTuple>>,
+    keys: KeyBatch,
+}
+
+impl Waiting<'_> {
+    /// Enough to keep the memory busy, and few enough to stay in the cache.
+    fn are_enough(&self) -> bool {
+        self.pairs.len() >= 128 || self.keys.n_bytes() >= BYTES_BETWEEN_LOOKS
+    }
+}
+
 #[derive(Default)]
 struct Pending<'py> {
     value: Option<Bound<'py, PyAny>>,
@@ -53,10 +74,10 @@ struct Pending<'py> {
 
 impl<'a, 'py> Mapper<'a, 'py> {
     pub fn new(function: &'a Bound<'py, PyAny>, partition: Option<Bound<'py, PyAny>>) -> Self {
-        let (recent, pending) = (RecentKeys::new(), Vec::new());
+        let (recent, waiting, pending) = (RecentKeys::new(), Waiting::default(), Vec::new());
         let (pending_bytes, taken_bytes, n_recent) = (0, 0, 0);
         let (key, value) = (Vec::new(), Vec::new());
-        Mapper { function, partition, recent, pending, pending_bytes, taken_bytes, n_recent, key, value }
+        Mapper { function, partition, recent, waiting, pending, pending_bytes, taken_bytes, n_recent, key, value }
     }
 
     /// The map function.
@@ -64,18 +85,19 @@ impl<'a, 'py> Mapper<'a, 'py> {
         self.function
     }
 
-    /// Maps some records. When the sink is full, `empty` is to empty it: in the middle of a batch, too, since one
+    /// Maps some records; answers how many pairs were in memory at the same time. When the sink is full, `empty` is to empty it: in the middle of a batch, too, since one
     /// record may become any number of pairs.
     pub fn map(
         &mut self,
         records: &Bound<'py, PyList>,
         sink: &mut MapSink,
         empty: &mut dyn FnMut(&mut MapSink) -> Result<(), TaskError>,
-    ) -> Result<(), TaskError> {
+    ) -> Result<usize, TaskError> {
         let py = self.function.py();
         let _quiet = QuietCollector::new(py);
         let pairs = self.function.call1((records,)).map_err(|error| user_exception(py, &error))?;
-        self.take_all(&pairs, sink, empty)
+        self.take_all(&pairs, sink, empty)?;
+        Ok(pairs.cast_exact::<PyList>().map_or(1, |list| list.len()))
     }
 
     /// Puts what is pending into the sink, and forgets the sink's groups.
@@ -104,7 +126,7 @@ impl<'a, 'py> Mapper<'a, 'py> {
         empty: &mut dyn FnMut(&mut MapSink) -> Result<(), TaskError>,
     ) -> Result<(), TaskError> {
         let py = pairs.py();
-        let mut take = |pair: &Bound<'py, PyAny>| {
+        let mut take = |pair: Bound<'py, PyAny>| {
             self.take(pair, sink)?;
             self.taken_bytes += PAIR_BYTES;
             if self.taken_bytes >= BYTES_BETWEEN_LOOKS {
@@ -113,16 +135,18 @@ impl<'a, 'py> Mapper<'a, 'py> {
                 Ok::<(), TaskError>(())
             }
         };
-        if let Ok(list) = pairs.cast_exact::<PyList>() {
-            list.iter().try_for_each(|pair| take(&pair))?;
+        let taken = if let Ok(list) = pairs.cast_exact::<PyList>() {
+            list.iter().try_for_each(take)
         } else if pairs.is_none() || pairs.is_instance_of::<PyString>() || pairs.is_instance_of::<PyDict>() {
             return Err(no_pairs(pairs).into());
         } else {
-            for pair in pairs.try_iter().map_err(|_| no_pairs(pairs))? {
-                // A generator runs the user's code here.
-                take(&pair.map_err(|error| user_exception(py, &error))?)?;
-            }
-        }
+            // A generator runs the user's code here.
+            let mut pairs = pairs.try_iter().map_err(|_| no_pairs(pairs))?;
+            pairs.try_for_each(|pair| take(pair.map_err(|error| user_exception(py, &error))?))
+        };
+        // Those before a bad one come first: they may be bad themselves.
+        self.settle(sink)?;
+        taken?;
         self.look(sink, empty)
     }
 
@@ -132,6 +156,7 @@ impl<'a, 'py> Mapper<'a, 'py> {
         sink: &mut MapSink,
         empty: &mut dyn FnMut(&mut MapSink) -> Result<(), TaskError>,
     ) -> Result<(), TaskError> {
+        self.settle(sink)?;
         self.taken_bytes = 0;
         sink.count_known(std::mem::take(&mut self.n_recent));
         if self.pending_bytes > PENDING_BYTES {
@@ -144,37 +169,102 @@ impl<'a, 'py> Mapper<'a, 'py> {
         Ok(())
     }
 
-    fn take(&mut self, pair: &Bound<'py, PyAny>, sink: &mut MapSink) -> Result<(), UserFailure> {
-        if let Ok(tuple) = pair.cast::<PyTuple>() {
-            if let [key, value] = tuple.as_slice() {
-                return self.emit(key, value, sink);
-            }
-        } else if let Ok(list) = pair.cast::<PyList>()
-            && list.len() == 2
-            && let (Ok(key), Ok(value)) = (list.get_item(0), list.get_item(1))
-        {
-            return self.emit(&key, &value, sink);
+    fn take(&mut self, pair: Bound<'py, PyAny>, sink: &mut MapSink) -> Result<(), UserFailure> {
+        match pair.cast_into::<PyTuple>() {
+            Ok(tuple) => self.emit(tuple, sink),
+            Err(error) => match error.into_inner().cast_into::<PyList>() {
+                Ok(list) => self.emit(list.to_tuple(), sink),
+                Err(error) => Err(not_a_pair(&error.into_inner())),
+            },
         }
-        Err(not_a_pair(pair))
     }
 
-    fn emit(
-        &mut self,
-        key: &Bound<'py, PyAny>,
-        value: &Bound<'py, PyAny>,
-        sink: &mut MapSink,
-    ) -> Result<(), UserFailure> {
-        // Also if its group is known: an equal key may be in the pile already, with an earlier value.
+    fn emit(&mut self, pair: Bound<'py, PyTuple>, sink: &mut MapSink) -> Result<(), UserFailure> {
+        let [key, value] = pair.as_slice() else { return Err(not_a_pair(&pair)) };
+        if self.waiting.pairs.is_empty() {
+            // Also if its group is known: an equal key may be in the pile already, with an earlier value.
+            if sink.wants_pile() {
+                return self.pile(key, value, sink);
+            }
+            if is_shared(key)
+                && let Some(group) = self.recent.get(key)
+            {
+                self.n_recent += 1;
+                return self.add(group, value, sink);
+            }
+        }
+        let encoded = self.waiting.keys.push(|out| keys::encode(key, out));
+        if matches!(encoded, Ok(Origin::Canonical)) && values::is_atom(value) {
+            self.taken_bytes += large(value);
+            self.waiting.pairs.push(pair);
+            return if self.waiting.are_enough() { self.settle(sink) } else { Ok(()) };
+        }
+        self.key.clear();
+        self.waiting.keys.pop(&mut self.key);
+        self.settle(sink)?;
+        let origin = encoded.map_err(|error| bad_key(key, &error))?;
         if sink.wants_pile() {
             return self.pile(key, value, sink);
         }
-        let group = match self.recent.get(key) {
-            Some(group) => {
-                self.n_recent += 1;
-                group
+        let put_hint = |hint: &mut Vec<u8>| keys::put_hint(key, origin, hint);
+        let group = sink.group(&self.key, put_hint).map_err(|error| bad_key(key, &error))?;
+        self.meet(group, key, self.key.len(), sink)?;
+        self.add(group, value, sink)
+    }
+
+    /// Looks up the keys of the pairs that wait, and takes these.
+    fn settle(&mut self, sink: &mut MapSink) -> Result<(), UserFailure> {
+        if self.waiting.pairs.is_empty() {
+            return Ok(());
+        }
+        let Waiting { mut pairs, mut keys } = std::mem::take(&mut self.waiting);
+        sink.group_all(&mut keys);
+        // The processor fetches all of them at the same time.
+        keys.groups().iter().for_each(|group| {
+            black_box(self.pending.get(group.index()).map(|pending| pending.n));
+        });
+        for ((pair, encoded), &group) in pairs.drain(..).zip(keys.iter()).zip(keys.groups()) {
+            if let [key, value] = pair.as_slice() {
+                self.meet(group, key, encoded.len(), sink)?;
+                self.add(group, value, sink)?;
             }
-            None => self.look_up(key, sink)?,
-        };
+        }
+        keys.clear();
+        self.waiting = Waiting { pairs, keys };
+        Ok(())
+    }
+
+    /// A key, which takes so many bytes, has been found to be of this group, which may be new.
+    #[inline]
+    fn meet(
+        &mut self,
+        group: GroupId,
+        key: &Bound<'py, PyAny>,
+        n_bytes: usize,
+        sink: &mut MapSink,
+    ) -> Result<(), UserFailure> {
+        // Groups are numbered in the order of their first pairs.
+        if group.index() == self.pending.len() {
+            self.pending.push(Pending::default());
+            if let Some(function) = &self.partition {
+                sink.set_partition(group, partition(function, key, sink.n_partitions())?);
+            }
+        }
+        self.taken_bytes += n_bytes;
+        if is_shared(key) && n_bytes <= RECENT_KEY_BYTES && values::is_atom(key) {
+            self.recent.put(key, group);
+        }
+        Ok(())
+    }
+
+    /// Takes a value of a group.
+    #[inline]
+    fn add(
+        &mut self,
+        group: GroupId,
+        value: &Bound<'py, PyAny>,
+        sink: &mut MapSink,
+    ) -> Result<(), UserFailure> {
         let pending = &mut self.pending[group.index()];
         match &pending.value {
             Some(last) if last.is(value) => {
@@ -183,24 +273,6 @@ impl<'a, 'py> Mapper<'a, 'py> {
             }
             _ => self.change(group, value, sink),
         }
-    }
-
-    fn look_up(&mut self, key: &Bound<'py, PyAny>, sink: &mut MapSink) -> Result<GroupId, UserFailure> {
-        self.key.clear();
-        let origin = keys::encode(key, &mut self.key).map_err(|error| bad_key(key, &error))?;
-        let put_hint = |hint: &mut Vec<u8>| keys::put_hint(key, origin, hint);
-        let group = sink.group(&self.key, put_hint).map_err(|error| bad_key(key, &error))?;
-        if group.index() == self.pending.len() {
-            self.pending.push(Pending::default());
-            if let Some(function) = &self.partition {
-                sink.set_partition(group, partition(function, key, sink.n_partitions())?);
-            }
-        }
-        self.taken_bytes += self.key.len();
-        if self.key.len() <= RECENT_KEY_BYTES && values::is_atom(key) {
-            self.recent.put(key, group);
-        }
-        Ok(group)
     }
 
     /// Takes a pair of whose key there is no group yet, most probably.
@@ -270,37 +342,6 @@ fn large(value: &Bound<'_, PyAny>) -> usize {
     if length > 4096 { length } else { 0 }
 }
 
-/// The groups of keys that came lately, by the identity of the key object. It holds the objects, so that none
-/// can go and leave its address to another.
-struct RecentKeys<'py> {
-    slots: Vec<Option<(Bound<'py, PyAny>, GroupId)>>,
-}
-
-impl<'py> RecentKeys<'py> {
-    const BITS: u32 = 12;
-
-    fn new() -> Self {
-        RecentKeys { slots: std::iter::repeat_with(|| None).take(1 << Self::BITS).collect() }
-    }
-
-    fn slot(key: &Bound<'py, PyAny>) -> usize {
-        // Fibonacci hashing: addresses of objects that were made together differ in few, low bits.
-        let address = key.as_ptr() as u64;
-        ((address >> 4).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - Self::BITS)) as usize
-    }
-
-    fn get(&self, key: &Bound<'py, PyAny>) -> Option<GroupId> {
-        match &self.slots[Self::slot(key)] {
-            Some((recent, group)) if recent.is(key) => Some(*group),
-            _ => None,
-        }
-    }
-
-    fn put(&mut self, key: &Bound<'py, PyAny>, group: GroupId) {
-        self.slots[Self::slot(key)] = Some((key.clone(), group));
-    }
-}
-
 /// Asks the user's partitioner.
 fn partition(function: &Bound<'_, PyAny>, key: &Bound<'_, PyAny>, n: u32) -> Result<u32, UserFailure> {
     let py = key.py();
@@ -333,7 +374,7 @@ pub fn blame(
                     Ok(())
                 };
                 let mapped = mapper.map(&one, scrap, &mut forget);
-                let flushed = mapped.and_then(|()| mapper.flush(scrap).map_err(TaskError::from));
+                let flushed = mapped.and_then(|_| mapper.flush(scrap).map_err(TaskError::from));
                 scrap.clear();
                 flushed.map_err(|error| match error {
                     TaskError::User(alone) => *alone,
