@@ -9,6 +9,7 @@ pub mod frames;
 pub mod keys;
 pub mod map;
 mod output;
+mod prefetch;
 mod records;
 pub mod reduce;
 mod resources;
@@ -21,6 +22,7 @@ mod user_code;
 pub mod varint;
 
 pub use error::TaskError;
+pub use prefetch::prefetch;
 pub use records::{Records, pair};
 pub use resources::{Resources, Suspend};
 pub use run::{RunError, run};

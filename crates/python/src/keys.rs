@@ -27,7 +27,15 @@ pub enum Origin {
 }
 
 /// Appends the bytes of `key`.
+#[inline]
 pub fn encode(key: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<Origin> {
+    // As below, but most keys are such.
+    if let Ok(text) = key.cast_exact::<PyString>()
+        && let Ok(utf8) = text.to_str()
+    {
+        keys::put_bytes(out, tag::TEXT, utf8.as_bytes());
+        return Ok(Origin::Canonical);
+    }
     encode_nested(key, out, 0)
 }
 

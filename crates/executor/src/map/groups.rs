@@ -1,6 +1,6 @@
 //! Pairs in memory, grouped by their keys as they come.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -75,9 +75,14 @@ impl KeyBatch {
 
     /// The keys, in order.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let starts = std::iter::once(&0).chain(&self.ends);
-        starts.zip(&self.ends).map(|(&start, &end)| &self.bytes[start..end])
+        places(&self.ends).map(|place| &self.bytes[place])
     }
+}
+
+/// Where things are that lie one behind the other and have these ends.
+fn places(ends: &[usize]) -> impl Iterator<Item = Range<usize>> + Clone {
+    let mut start = 0;
+    ends.iter().map(move |&end| std::mem::replace(&mut start, end)..end)
 }
 
 /// With fewer keys than this, all are looked for: the table is in the cache.
@@ -144,15 +149,14 @@ impl Groups {
     pub(super) fn group_all(&mut self, batch: &mut KeyBatch, partition: impl Fn(&[u8]) -> u32) {
         let KeyBatch { bytes, ends, probes, groups } = batch;
         bytes.extend_from_slice(&[0; SHORT_BYTES]);
-        let starts = std::iter::once(&0).chain(ends.iter());
-        let places = starts.zip(ends.iter()).map(|(&start, &end)| (start, end - start));
+        let places = places(ends);
         probes.clear();
-        probes.extend(places.clone().map(|(start, length)| Probe::of_padded(&bytes[start..], length)));
+        probes.extend(places.clone().map(|place| Probe::of_padded(&bytes[place.start..], place.len())));
         self.table.touch(probes);
         self.n_looked_up += probes.len();
         groups.clear();
-        for ((start, length), &probe) in places.zip(probes.iter()) {
-            let key = &bytes[start..start + length];
+        for (place, &probe) in places.zip(probes.iter()) {
+            let key = &bytes[place];
             let no_hint = |_: &mut Vec<u8>| Ok::<(), std::convert::Infallible>(());
             groups.push(match self.table.find(probe, key, &self.keys) {
                 Some(group) => GroupId(group),

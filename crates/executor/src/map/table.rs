@@ -7,9 +7,9 @@
 //! Join Performance through Prefetching, ICDE 2004, call it group prefetching.) Nor do short keys branch on their
 //! length, which no processor can foresee.
 
-use std::hint::black_box;
-
 use xxhash_rust::xxh3::xxh3_64;
+
+use crate::prefetch;
 
 /// Keys of up to so many bytes are in their slots.
 pub(super) const SHORT_BYTES: usize = 16;
@@ -152,9 +152,7 @@ impl Table {
     #[inline]
     pub(super) fn touch(&self, probes: &[Probe]) {
         let mask = self.slots.len().wrapping_sub(1);
-        for probe in probes {
-            black_box(self.slots.get(probe.hash() & mask).map_or(0, |slot| slot.group));
-        }
+        probes.iter().filter_map(|probe| self.slots.get(probe.hash() & mask)).for_each(prefetch);
     }
 
     /// Forgets all groups, and keeps the memory.

@@ -1,12 +1,11 @@
 //! Calling the map function, and taking the pairs it returns into the sink. This is the system's hottest loop: a
 //! pair that repeats a key object and a value object costs a few nanoseconds.
 
-use std::hint::black_box;
-
 use mapreduce_core::FailureKind;
 use mapreduce_executor::{
     TaskError, UserFailure,
     map::{GroupId, KeyBatch, MapSink},
+    prefetch,
 };
 use pyo3::{
     prelude::*,
@@ -57,6 +56,8 @@ pub struct Mapper<'a, 'py> {
 struct Waiting<'py> {
     pairs: Vec<Bound<'py, PyTuple>>,
     keys: KeyBatch,
+    /// Whether a key may come again as the same object.
+    has_shared: bool,
 }
 
 impl Waiting<'_> {
@@ -181,12 +182,13 @@ impl<'a, 'py> Mapper<'a, 'py> {
 
     fn emit(&mut self, pair: Bound<'py, PyTuple>, sink: &mut MapSink) -> Result<(), UserFailure> {
         let [key, value] = pair.as_slice() else { return Err(not_a_pair(&pair)) };
+        let is_shared = is_shared(key);
         if self.waiting.pairs.is_empty() {
             // Also if its group is known: an equal key may be in the pile already, with an earlier value.
             if sink.wants_pile() {
                 return self.pile(key, value, sink);
             }
-            if is_shared(key)
+            if is_shared
                 && let Some(group) = self.recent.get(key)
             {
                 self.n_recent += 1;
@@ -196,6 +198,7 @@ impl<'a, 'py> Mapper<'a, 'py> {
         let encoded = self.waiting.keys.push(|out| keys::encode(key, out));
         if matches!(encoded, Ok(Origin::Canonical)) && values::is_atom(value) {
             self.taken_bytes += large(value);
+            self.waiting.has_shared |= is_shared;
             self.waiting.pairs.push(pair);
             return if self.waiting.are_enough() { self.settle(sink) } else { Ok(()) };
         }
@@ -209,6 +212,9 @@ impl<'a, 'py> Mapper<'a, 'py> {
         let put_hint = |hint: &mut Vec<u8>| keys::put_hint(key, origin, hint);
         let group = sink.group(&self.key, put_hint).map_err(|error| bad_key(key, &error))?;
         self.meet(group, key, self.key.len(), sink)?;
+        if is_shared {
+            self.remember(key, self.key.len(), group);
+        }
         self.add(group, value, sink)
     }
 
@@ -217,20 +223,20 @@ impl<'a, 'py> Mapper<'a, 'py> {
         if self.waiting.pairs.is_empty() {
             return Ok(());
         }
-        let Waiting { mut pairs, mut keys } = std::mem::take(&mut self.waiting);
+        let Waiting { mut pairs, mut keys, has_shared } = std::mem::take(&mut self.waiting);
         sink.group_all(&mut keys);
-        // The processor fetches all of them at the same time.
-        keys.groups().iter().for_each(|group| {
-            black_box(self.pending.get(group.index()).map(|pending| pending.n));
-        });
+        keys.groups().iter().filter_map(|group| self.pending.get(group.index())).for_each(prefetch);
         for ((pair, encoded), &group) in pairs.drain(..).zip(keys.iter()).zip(keys.groups()) {
             if let [key, value] = pair.as_slice() {
                 self.meet(group, key, encoded.len(), sink)?;
+                if has_shared && is_shared(key) {
+                    self.remember(key, encoded.len(), group);
+                }
                 self.add(group, value, sink)?;
             }
         }
         keys.clear();
-        self.waiting = Waiting { pairs, keys };
+        self.waiting = Waiting { pairs, keys, has_shared: false };
         Ok(())
     }
 
@@ -251,10 +257,14 @@ impl<'a, 'py> Mapper<'a, 'py> {
             }
         }
         self.taken_bytes += n_bytes;
-        if is_shared(key) && n_bytes <= RECENT_KEY_BYTES && values::is_atom(key) {
+        Ok(())
+    }
+
+    /// Knows the key when it comes again.
+    fn remember(&mut self, key: &Bound<'py, PyAny>, n_bytes: usize, group: GroupId) {
+        if n_bytes <= RECENT_KEY_BYTES && values::is_atom(key) {
             self.recent.put(key, group);
         }
-        Ok(())
     }
 
     /// Takes a value of a group.
