@@ -27,16 +27,20 @@ pub enum Origin {
 }
 
 /// Appends the bytes of `key`.
-#[inline]
 pub fn encode(key: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<Origin> {
-    // As below, but most keys are such.
-    if let Ok(text) = key.cast_exact::<PyString>()
-        && let Ok(utf8) = text.to_str()
-    {
-        keys::put_bytes(out, tag::TEXT, utf8.as_bytes());
-        return Ok(Origin::Canonical);
-    }
     encode_nested(key, out, 0)
+}
+
+/// The text that a key is, as most are, if it has a UTF-8.
+#[inline]
+pub fn text<'a>(key: &'a Bound<'_, PyAny>) -> Option<&'a str> {
+    key.cast_exact::<PyString>().ok()?.to_str().ok()
+}
+
+/// Appends the bytes of a text, for which it is the canonical key.
+#[inline]
+pub fn put_text(text: &str, out: &mut Vec<u8>) {
+    keys::put_bytes(out, tag::TEXT, text.as_bytes());
 }
 
 /// Appends the bytes of `value`, whose order is to be that of values. What has no order, or another one than its
@@ -114,7 +118,7 @@ fn encode_nested(key: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) -> PyR
 
 fn encode_text(text: &Bound<'_, PyString>, out: &mut Vec<u8>) -> PyResult<()> {
     if let Ok(utf8) = text.to_str() {
-        keys::put_bytes(out, tag::TEXT, utf8.as_bytes());
+        put_text(utf8, out);
         return Ok(());
     }
     // Only lone surrogates have no UTF-8.

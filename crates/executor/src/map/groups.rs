@@ -6,7 +6,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::table::{Probe, SHORT_BYTES, Table};
-use crate::Values;
+use crate::{Values, prefetch};
 
 /// A key that the sink knows, by number: from 0, in the order of first appearance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -262,6 +262,13 @@ impl Groups {
         &self.keys[self.groups[id.index()].hint..end]
     }
 
+    /// Makes the processor fetch all of these groups, and then their keys.
+    pub(super) fn touch(&self, ids: impl Iterator<Item = GroupId> + Clone) {
+        let groups = ids.filter_map(|id| self.groups.get(id.index()));
+        groups.clone().for_each(prefetch);
+        groups.filter_map(|group| self.keys.get(group.key)).for_each(prefetch);
+    }
+
     /// The group's values that were set aside; the caller's from now on.
     pub(super) fn take_aside(&mut self, id: GroupId) -> Vec<Values> {
         self.set_aside.remove(&id.0).unwrap_or_default()
@@ -310,6 +317,19 @@ mod tests {
     use std::convert::Infallible;
 
     use super::*;
+
+    #[test]
+    fn a_key_that_was_given_back_is_not_looked_up() {
+        let (mut keys, mut last) = (KeyBatch::default(), Vec::new());
+        for key in [b"one".as_slice(), b"more", b"", b"another"] {
+            keys.push(|out| out.extend_from_slice(key));
+        }
+        keys.pop(&mut last);
+        let mut groups = Groups::default();
+        groups.group_all(&mut keys, |_| 0);
+        assert_eq!((last.as_slice(), keys.groups().len(), groups.len()), (b"another".as_slice(), 3, 3));
+        assert_eq!(keys.iter().collect::<Vec<_>>(), [b"one".as_slice(), b"more", b""]);
+    }
 
     #[test]
     fn what_values_take_counts_and_not_how_long_they_are() {

@@ -219,6 +219,7 @@ impl MapSink {
         order.sort(key);
         let piled = |number: u32| (number as usize).checked_sub(n_groups);
         for places in order.chunks(PAIRS_AT_ONCE) {
+            groups.touch(places.clone().map(|place| GroupId(place.number)));
             places.clone().filter_map(|place| piled(place.number)).for_each(|n| pile.touch(n));
             for Place { partition, number } in places {
                 output.advance_to(partition)?;

@@ -13,13 +13,14 @@ use pyo3::{
 };
 
 use super::{
-    QuietCollector, failure,
+    QuietCollector,
+    bad_pair::{bad_key, bad_value, no_pairs, not_a_pair, unsortable},
+    failure,
     recent::{RecentKeys, is_shared},
 };
 use crate::{
     keys::{self, Origin},
-    objects::{self, KeyEncodingError},
-    values,
+    objects, values,
 };
 
 /// When pairs of so many bytes have been taken, it is looked again whether the sink is full. These are some thousand small
@@ -78,7 +79,18 @@ impl<'a, 'py> Mapper<'a, 'py> {
         let (recent, waiting, pending) = (RecentKeys::new(), Waiting::default(), Vec::new());
         let (pending_bytes, taken_bytes, n_recent) = (0, 0, 0);
         let (key, value) = (Vec::new(), Vec::new());
-        Mapper { function, partition, recent, waiting, pending, pending_bytes, taken_bytes, n_recent, key, value }
+        Mapper {
+            function,
+            partition,
+            recent,
+            waiting,
+            pending,
+            pending_bytes,
+            taken_bytes,
+            n_recent,
+            key,
+            value,
+        }
     }
 
     /// The map function.
@@ -86,8 +98,8 @@ impl<'a, 'py> Mapper<'a, 'py> {
         self.function
     }
 
-    /// Maps some records; answers how many pairs were in memory at the same time. When the sink is full, `empty` is to empty it: in the middle of a batch, too, since one
-    /// record may become any number of pairs.
+    /// Maps some records; answers how many pairs were in memory at the same time. When the sink is full, `empty` is to
+    /// empty it: in the middle of a batch, too, since one record may become any number of pairs.
     pub fn map(
         &mut self,
         records: &Bound<'py, PyList>,
@@ -188,19 +200,19 @@ impl<'a, 'py> Mapper<'a, 'py> {
             if sink.wants_pile() {
                 return self.pile(key, value, sink);
             }
-            if is_shared
-                && let Some(group) = self.recent.get(key)
-            {
+            if is_shared && let Some(group) = self.recent.get(key) {
                 self.n_recent += 1;
                 return self.add(group, value, sink);
             }
         }
+        let can_wait = values::is_atom(value);
+        if can_wait && let Some(text) = keys::text(key) {
+            self.waiting.keys.push(|out| keys::put_text(text, out));
+            return self.wait(pair, is_shared, sink);
+        }
         let encoded = self.waiting.keys.push(|out| keys::encode(key, out));
-        if matches!(encoded, Ok(Origin::Canonical)) && values::is_atom(value) {
-            self.taken_bytes += large(value);
-            self.waiting.has_shared |= is_shared;
-            self.waiting.pairs.push(pair);
-            return if self.waiting.are_enough() { self.settle(sink) } else { Ok(()) };
+        if can_wait && matches!(encoded, Ok(Origin::Canonical)) {
+            return self.wait(pair, is_shared, sink);
         }
         self.key.clear();
         self.waiting.keys.pop(&mut self.key);
@@ -216,6 +228,22 @@ impl<'a, 'py> Mapper<'a, 'py> {
             self.remember(key, self.key.len(), group);
         }
         self.add(group, value, sink)
+    }
+
+    /// Has a pair wait whose key has just joined those that are to be looked up.
+    #[inline]
+    fn wait(
+        &mut self,
+        pair: Bound<'py, PyTuple>,
+        is_shared: bool,
+        sink: &mut MapSink,
+    ) -> Result<(), UserFailure> {
+        if let [_, value] = pair.as_slice() {
+            self.taken_bytes += large(value);
+        }
+        self.waiting.has_shared |= is_shared;
+        self.waiting.pairs.push(pair);
+        if self.waiting.are_enough() { self.settle(sink) } else { Ok(()) }
     }
 
     /// Looks up the keys of the pairs that wait, and takes these.
@@ -402,58 +430,4 @@ pub fn blame(
 
 fn user_exception(py: Python<'_>, error: &PyErr) -> UserFailure {
     failure::user_exception(py, error, "map_func")
-}
-
-fn bad_key(key: &Bound<'_, PyAny>, error: &PyErr) -> UserFailure {
-    let py = key.py();
-    if error.is_instance_of::<KeyEncodingError>(py) {
-        // The message says all: the key, its type, and what to use instead.
-        let mut failure = failure::raised(py, error, FailureKind::BadKey, "");
-        failure.message = format!("map_func emitted a key that can't be grouped: {}", error.value(py));
-        return failure;
-    }
-    let what = format!("map_func emitted a key of type {}, which can't be encoded", objects::type_name(key));
-    failure::raised(py, error, FailureKind::BadKey, &what)
-}
-
-fn bad_value(value: &Bound<'_, PyAny>, error: &PyErr) -> UserFailure {
-    let what =
-        format!("map_func emitted a value of type {}, which can't be pickled", objects::type_name(value));
-    failure::raised(value.py(), error, FailureKind::BadValue, &what)
-}
-
-fn unsortable(value: &Bound<'_, PyAny>, error: &PyErr) -> UserFailure {
-    let shown = objects::shorten(value).unwrap_or_default();
-    let what = format!(
-        "map_func emitted the value {shown} of type {}, which sort_values=True can't put in order; values may then be what \
-         keys may be: numbers, strings, bytes, None, or tuples of them",
-        objects::type_name(value)
-    );
-    failure::raised(value.py(), error, FailureKind::BadValue, &what)
-}
-
-fn no_pairs(returned: &Bound<'_, PyAny>) -> UserFailure {
-    let advice = if returned.is_none() {
-        "return the list of (key, value) pairs, or yield each of them: is there a `return` missing?"
-    } else if returned.is_instance_of::<PyDict>() {
-        "return list(result.items()) instead of the dict"
-    } else {
-        "return a list of (key, value) pairs, or yield each of them"
-    };
-    let message = format!("map_func returned {}; {advice}", shown(returned));
-    UserFailure::new(FailureKind::NotAPair, message)
-}
-
-fn not_a_pair(thing: &Bound<'_, PyAny>) -> UserFailure {
-    let message = format!(
-        "map_func must return or yield (key, value) pairs, but one of them is {}; if you return a single pair, put it \
-         into a list: [(key, value)]",
-        shown(thing)
-    );
-    UserFailure::new(FailureKind::NotAPair, message)
-}
-
-fn shown(thing: &Bound<'_, PyAny>) -> String {
-    let text = objects::shorten(thing).unwrap_or_default();
-    if thing.is_none() { text } else { format!("{text}, a {}", objects::type_name(thing)) }
 }
