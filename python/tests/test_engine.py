@@ -55,6 +55,70 @@ def test_values_keep_their_order_when_most_keys_are_new(cluster):
     assert dict(result)["hot"] == [value for i in range(0, 30_000, 8) for value in (i, i + 1)]
 
 
+@pytest.mark.parametrize("lazily", [False, True])
+def test_values_keep_their_order_however_they_are_taken(cluster, lazily):
+    """Keys that are the same object, equal ones and no plain ones; pairs that are lists; values that change later."""
+
+    def pairs(data):
+        hot = "hot"
+        for n in data:
+            value = [n]
+            yield "".join(["h", "ot"]), n
+            yield hot, n + 0.5
+            yield True, n
+            yield ["".join(["h", "ot"]), value]
+            yield 1.0, -n
+            yield hot, None
+            if lazily:
+                value.clear()
+
+    def map_func(data):
+        return pairs(data) if lazily else list(pairs(data))
+
+    result = dict(cluster.mapreduce(range(300), map_func, list, split_records=300).result())
+    assert result["hot"] == [value for n in range(300) for value in (n, n + 0.5, [n], None)]
+    assert result[True] == [value for n in range(300) for value in (n, -n)]
+
+
+def test_the_first_of_two_bad_pairs_is_told(cluster):
+    def partition(key, n):
+        if key == "bad":
+            raise ValueError("nowhere")
+        return 0
+
+    def map_func(data):
+        return [("".join(["fi", "ne"]), 1), ("".join(["b", "ad"]), 1), None]
+
+    with pytest.raises(UserCodeError, match="partition_func raised.*nowhere"):
+        cluster.mapreduce(["a"], map_func, sum, partition_func=partition).result()
+
+
+@pytest.mark.parametrize("combine_func", [None, sum])
+def test_sum_is_pythons_own(cluster, combine_func):
+    """It is computed without Python where that makes no difference."""
+    values = [
+        [7],
+        [7] * 1000,
+        [1, -5, 300, -(2**40)],
+        [2**62] * 4,
+        [2**63 - 1, 1],
+        [-(2**63), -1],
+        [2**70, -(2**70)],
+        [True, True],
+        [1, True],
+        [1, 2.5],
+        [0.1] * 3,
+    ]
+
+    def map_func(data):
+        return [pair for pairs in data for pair in pairs]
+
+    data = [[(key, value) for value in of_key] for key, of_key in enumerate(values)]
+    result = cluster.mapreduce(data, map_func, sum, combine_func=combine_func, split_records=100).result()
+    expected = reference(data, map_func, sum)
+    assert [(key, type(value), value) for key, value in result] == [(k, type(value), value) for k, value in expected]
+
+
 def test_a_combiner_that_raises_is_named_with_the_key(cluster):
     def combine(values):
         raise ValueError("no")

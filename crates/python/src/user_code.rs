@@ -1,25 +1,24 @@
 //! User code in Python, behind the engine's seam.
 
+mod bad_pair;
 mod collector;
 mod failure;
 mod iterator;
 mod mapper;
+mod recent;
 mod records;
+mod reducer;
 
 use std::{collections::BTreeMap, ops::Range};
 
 use mapreduce_core::{FailureKind, FileFormat, JobSpec};
 use mapreduce_executor::{
-    Group, Records, Runs, SideInputs, TaskError, UserCode, UserFailure, Values,
+    Group, Records, SideInputs, TaskError, UserCode, UserFailure,
     map::{MapSink, Partitioner},
     reduce::Merge,
 };
 use mapreduce_formats::Batch;
-use pyo3::{
-    exceptions::PyMemoryError,
-    prelude::*,
-    types::{PyList, PyNone},
-};
+use pyo3::prelude::*;
 
 use crate::{
     keys,
@@ -27,23 +26,23 @@ use crate::{
     values,
 };
 use collector::QuietCollector;
-use iterator::ValueIterator;
 use mapper::Mapper;
 use records::{Decoder, Encoder};
+use reducer::Reducer;
 
-/// Records in a call of the map function, unless the job says otherwise: what it makes of them stays in the
-/// cache until it is grouped.
+/// The most records in a call of the map function, and how many pairs they are to become about, unless the job says
+/// otherwise: what it makes of them stays in the cache until it is grouped.
 const BATCH_SIZE: usize = 200;
+const BATCH_PAIRS: usize = 400;
 
 /// A job's functions.
 pub struct PythonCode {
     inputs: Vec<PythonInput>,
-    combine: Option<Py<PyAny>>,
-    reduce: Py<PyAny>,
+    combine: Option<Reducer>,
+    reduce: Reducer,
     partition: Option<Py<PyAny>>,
-    /// The reduce function gets an iterator.
-    streams: bool,
-    batch_size: usize,
+    /// Records in a call of the map function, if the job says.
+    batch_size: Option<usize>,
 }
 
 /// What becomes of the records of one input.
@@ -59,7 +58,7 @@ impl PythonCode {
         code: &[u8],
         side_inputs: &SideInputs,
     ) -> Result<Box<dyn UserCode>, UserFailure> {
-        let batch_size = spec.settings.batch_size.map_or(BATCH_SIZE, |size| size.max(1) as usize);
+        let batch_size = spec.settings.batch_size.map(|size| size.max(1) as usize);
         Python::attach(|py| {
             let Code { map, combine, reduce, partition, streams, arrow } =
                 objects::load_code(py, code, side_inputs).map_err(|error| {
@@ -77,10 +76,9 @@ impl PythonCode {
             });
             Ok(Box::new(PythonCode {
                 inputs: inputs.collect(),
-                combine: combine.map(Bound::unbind),
-                reduce: reduce.unbind(),
+                combine: combine.map(|function| Reducer::new("combine_func", function, false)),
+                reduce: Reducer::new("reduce_func", reduce, streams),
                 partition: partition.map(Bound::unbind),
-                streams,
                 batch_size,
             }) as Box<dyn UserCode>)
         })
@@ -114,9 +112,9 @@ impl UserCode for PythonCode {
     fn combine(&mut self, group: Group, out: &mut Vec<u8>) -> Result<(), TaskError> {
         Python::attach(|py| match &self.combine {
             Some(combine) => {
-                let result = call(combine.bind(py), group, false, "combine_func")?;
-                Ok(values::encode_repeated(&result, 1, out)
-                    .map_err(|error| unpicklable(&result, &error, "combine_func"))?)
+                let result = combine.call(py, group)?;
+                let encoded = values::encode_repeated(&result, 1, out);
+                Ok(encoded.map_err(|error| combine.unpicklable(&result, &error))?)
             }
             None => Err(UserFailure::new(FailureKind::BadCode, "the job has no combiner").into()),
         })
@@ -124,8 +122,8 @@ impl UserCode for PythonCode {
 
     fn reduce(&mut self, group: Group, out: &mut Vec<u8>) -> Result<u64, TaskError> {
         Python::attach(|py| {
-            let result = call(self.reduce.bind(py), group, self.streams, "reduce_func")?;
-            values::encode(&result, out).map_err(|error| unpicklable(&result, &error, "reduce_func"))?;
+            let result = self.reduce.call(py, group)?;
+            values::encode(&result, out).map_err(|error| self.reduce.unpicklable(&result, &error))?;
             Ok(1)
         })
     }
@@ -141,7 +139,7 @@ impl UserCode for PythonCode {
             while let Some(group) = groups.next_group()? {
                 let key =
                     keys::decode(py, &group.key, &group.hint).map_err(|error| unreadable(py, &error))?;
-                let result = call(self.reduce.bind(py), group, self.streams, "reduce_func")?;
+                let result = self.reduce.call(py, group)?;
                 encoder.push(&key, result)?;
             }
             encoder.flush(py)
@@ -157,11 +155,16 @@ impl PythonCode {
             let map = self.inputs[input].map.clone_ref(py).into_bound(py);
             let partition = self.partition.as_ref().map(|function| function.clone_ref(py).into_bound(py));
             let mut mapper = Mapper::new(&map, partition);
+            let mut size = self.batch_size.unwrap_or(BATCH_SIZE);
             while let Some(batch) = records.next_batch()? {
-                let step = if decoder.is_table() { batch.len() } else { self.batch_size };
-                for first in (0..batch.len()).step_by(step) {
-                    let range = first..batch.len().min(first + step);
-                    map_some(decoder, &mut mapper, (&batch, range), sink, self)?;
+                let mut first = 0;
+                while first < batch.len() {
+                    let n = if decoder.is_table() { batch.len() } else { size.min(batch.len() - first) };
+                    let n_pairs = map_some(decoder, &mut mapper, (&batch, first..first + n), sink, self)?;
+                    first += n;
+                    if self.batch_size.is_none() {
+                        size = (n * BATCH_PAIRS).div_ceil(n_pairs.max(1)).min(BATCH_SIZE);
+                    }
                 }
             }
             Ok(mapper.flush(sink)?)
@@ -169,14 +172,14 @@ impl PythonCode {
     }
 }
 
-/// Maps the records of a batch in `range`. A failure tells which record it was.
+/// Maps the records of a batch in `range`, and answers as [`Mapper::map`]. A failure tells which record it was.
 fn map_some(
     decoder: Decoder,
     mapper: &mut Mapper<'_, '_>,
     (batch, range): (&Batch, Range<usize>),
     sink: &mut MapSink,
     code: &mut PythonCode,
-) -> Result<(), TaskError> {
+) -> Result<usize, TaskError> {
     let function = mapper.function();
     let py = function.py();
     let records = decoder.list(py, batch, range.clone()).map_err(|error| unreadable(py, &error))?;
@@ -203,144 +206,9 @@ fn map_some(
     })
 }
 
-/// Calls a function with the values of a group. A failure tells the key.
-fn call<'py>(
-    function: &Bound<'py, PyAny>,
-    group: Group,
-    streams: bool,
-    name: &str,
-) -> Result<Bound<'py, PyAny>, TaskError> {
-    let py = function.py();
-    let Group { key, hint, values } = group;
-    let result = if streams {
-        call_with_iterator(function, values, name)
-    } else {
-        call_with_list(function, values, name)
-    };
-    result.map_err(|error| match error {
-        TaskError::User(failure) => {
-            let record = keys::decode(py, &key, &hint).and_then(|key| objects::shorten(&key)).ok();
-            UserFailure { record, ..*failure }.into()
-        }
-        error => error,
-    })
-}
-
-fn call_with_list<'py>(
-    function: &Bound<'py, PyAny>,
-    mut values: Runs,
-    name: &str,
-) -> Result<Bound<'py, PyAny>, TaskError> {
-    let py = function.py();
-    let _quiet = QuietCollector::new(py);
-    let values = list_of(py, &values.collect()?).map_err(|error| unreadable(py, &error))?;
-    Ok(function.call1((values,)).map_err(|error| failure::user_exception(py, &error, name))?)
-}
-
-/// The collector is not kept quiet: the function may make any number of objects.
-fn call_with_iterator<'py>(
-    function: &Bound<'py, PyAny>,
-    values: Runs,
-    name: &str,
-) -> Result<Bound<'py, PyAny>, TaskError> {
-    let py = function.py();
-    let made = Bound::new(py, ValueIterator::new(values));
-    let iterator = made.map_err(|error| unreadable(py, &error))?;
-    let result = function.call1((&iterator,));
-    if let Some(error) = iterator.borrow_mut().end() {
-        return Err(error);
-    }
-    Ok(result.map_err(|error| failure::user_exception(py, &error, name))?)
-}
-
-fn unpicklable(result: &Bound<'_, PyAny>, error: &PyErr, name: &str) -> UserFailure {
-    let what = format!("{name} returned a {}, which can't be pickled", objects::type_name(result));
-    failure::raised(result.py(), error, FailureKind::BadValue, &what)
-}
-
 /// What was stored does not decode: damage, or a pickle that does not load.
 fn unreadable(py: Python<'_>, error: &PyErr) -> UserFailure {
     let damaged = error.is_instance_of::<StorageError>(py);
     let kind = if damaged { FailureKind::BadData } else { FailureKind::BadValue };
     failure::raised(py, error, kind, "stored records or values can't be read")
 }
-
-fn list_of<'py>(py: Python<'py>, runs: &[Values]) -> PyResult<Bound<'py, PyList>> {
-    let n = runs.iter().fold(0u64, |n, run| n.saturating_add(run.count));
-    let n = usize::try_from(n).map_err(|_| objects::damaged("a number of values"))?;
-    check_memory(n)?;
-    let mut values = Unrolled { py, runs: runs.iter(), rest: &[], current: None, left: n, error: None };
-    let list = PyList::new(py, &mut values)?;
-    match values.error {
-        None if values.rest.is_empty() => Ok(list),
-        None => Err(objects::damaged("more values than were counted")),
-        Some(error) => Err(error),
-    }
-}
-
-/// Raises MemoryError if there is no room for a list of `n`: making one too long would be a panic.
-fn check_memory(n: usize) -> PyResult<()> {
-    let mut room: Vec<usize> = Vec::new();
-    let reserved = room.try_reserve_exact(n);
-    // The compiler may leave an allocation out that nobody looks at.
-    std::hint::black_box(&room);
-    reserved.map_err(|_| PyMemoryError::new_err(format!("no room for a list of {n} values")))
-}
-
-/// The values of a group, one by one: a run of one value is many references to one object.
-struct Unrolled<'a, 'py> {
-    py: Python<'py>,
-    runs: std::slice::Iter<'a, Values>,
-    rest: &'a [u8],
-    current: Option<(Bound<'py, PyAny>, u64)>,
-    left: usize,
-    /// After an error, all values are None, and nobody gets to see them.
-    error: Option<PyErr>,
-}
-
-impl<'py> Unrolled<'_, 'py> {
-    #[cold]
-    fn fail(&mut self, error: PyErr) -> Bound<'py, PyAny> {
-        self.error.get_or_insert(error);
-        let nothing = PyNone::get(self.py).to_owned().into_any();
-        self.current = Some((nothing.clone(), u64::MAX));
-        nothing
-    }
-
-    /// The first object of the next run.
-    fn next_run(&mut self) -> Bound<'py, PyAny> {
-        while self.rest.is_empty() {
-            match self.runs.next() {
-                Some(run) => self.rest = &run.bytes,
-                None => return self.fail(objects::damaged("fewer values than were counted")),
-            }
-        }
-        match values::take_repeated(self.py, &mut self.rest) {
-            Ok((_, 0)) => self.fail(objects::damaged("a value that stands there no times")),
-            Ok((value, n)) => {
-                self.current = Some((value.clone(), n - 1));
-                value
-            }
-            Err(error) => self.fail(error),
-        }
-    }
-}
-
-impl<'py> Iterator for Unrolled<'_, 'py> {
-    type Item = Bound<'py, PyAny>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.left = self.left.checked_sub(1)?;
-        if let Some((value, n @ 1..)) = &mut self.current {
-            *n -= 1;
-            return Some(value.clone());
-        }
-        Some(self.next_run())
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.left, Some(self.left))
-    }
-}
-
-impl ExactSizeIterator for Unrolled<'_, '_> {}

@@ -14,7 +14,7 @@
 //! At most one list or dict of a value has the compact form: with two, they might be one object twice, or hold
 //! each other, which only a pickle keeps.
 
-use mapreduce_executor::varint;
+use mapreduce_executor::{Values, varint};
 use pyo3::{
     prelude::*,
     types::{IntoPyDict, PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple},
@@ -196,6 +196,40 @@ pub fn take_repeated<'py>(py: Python<'py>, rest: &mut &[u8]) -> PyResult<(Bound<
     Ok((take(py, rest, 0)?, n))
 }
 
+/// What Python's `sum` makes of these values, if they are all ints of 64 bits and it stays one.
+pub fn sum_of_ints(runs: &[Values]) -> Option<i64> {
+    let mut sum = 0i64;
+    for run in runs {
+        let (mut rest, mut n_left) = (run.bytes.as_ref(), run.count);
+        while n_left > 0 || !rest.is_empty() {
+            let mut n = 1;
+            if let Some((&kind::REPEAT, after)) = rest.split_first() {
+                rest = after;
+                n = varint::take(&mut rest)?;
+            }
+            let value = take_int(&mut rest)?;
+            n_left = n_left.checked_sub(n).filter(|_| n > 0)?;
+            sum = sum.checked_add(value.checked_mul(i64::try_from(n).ok()?)?)?;
+        }
+    }
+    Some(sum)
+}
+
+fn take_int(rest: &mut &[u8]) -> Option<i64> {
+    let (&kind, after) = rest.split_first()?;
+    *rest = after;
+    match kind {
+        0..=0x7f => Some(kind.into()),
+        0xf0.. => Some((kind as i8).into()),
+        kind::INT => varint::take(rest).map(from_zigzag),
+        _ => None,
+    }
+}
+
+fn from_zigzag(zigzag: u64) -> i64 {
+    (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64)
+}
+
 fn take_number(rest: &mut &[u8]) -> PyResult<u64> {
     varint::take(rest).ok_or_else(|| damaged("a number in a value"))
 }
@@ -223,11 +257,7 @@ fn take<'py>(py: Python<'py>, rest: &mut &[u8], depth: usize) -> PyResult<Bound<
         }
         kind::NONE => py.None().into_bound(py),
         kind::FALSE | kind::TRUE => PyBool::new(py, kind == kind::TRUE).to_owned().into_any(),
-        kind::INT => {
-            let zigzag = take_number(rest)?;
-            let value = (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64);
-            value.into_pyobject(py)?.into_any()
-        }
+        kind::INT => from_zigzag(take_number(rest)?).into_pyobject(py)?.into_any(),
         kind::BIG_INT => {
             let options = [("signed", true)].into_py_dict(py)?;
             let bytes = PyBytes::new(py, take_sized(rest)?);

@@ -30,14 +30,15 @@ pub struct KeyBatch {
 }
 
 impl KeyBatch {
-    /// Takes the key that `put` appends.
+    /// Takes the key that `put` appends, and answers as it does.
     #[inline]
-    pub fn push(&mut self, put: impl FnOnce(&mut Vec<u8>)) {
+    pub fn push<T>(&mut self, put: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         let start = self.bytes.len();
-        put(&mut self.bytes);
+        let answer = put(&mut self.bytes);
         let key = &self.bytes[start..];
         self.places.push((start, key.len()));
         self.probes.push(Probe::of(key));
+        answer
     }
 
     /// Takes a short key.
@@ -47,6 +48,15 @@ impl KeyBatch {
         self.probes.push(Probe::short(key));
         // All of them, since it takes longer to ask how many.
         self.bytes.extend_from_slice(&key.word.to_le_bytes());
+    }
+
+    /// Gives the last key back: appends it to `key`.
+    pub fn pop(&mut self, key: &mut Vec<u8>) {
+        if let Some((start, length)) = self.places.pop() {
+            key.extend_from_slice(&self.bytes[start..start + length]);
+            self.bytes.truncate(start);
+            self.probes.pop();
+        }
     }
 
     /// How many there are.
@@ -76,6 +86,11 @@ impl KeyBatch {
     /// Their groups, in order, when they have been looked up.
     pub fn groups(&self) -> &[GroupId] {
         &self.groups
+    }
+
+    /// How long each is, in order.
+    pub fn lengths(&self) -> impl Iterator<Item = usize> {
+        self.places.iter().map(|(_, length)| *length)
     }
 }
 
@@ -318,6 +333,22 @@ mod tests {
     use std::convert::Infallible;
 
     use super::*;
+
+    #[test]
+    fn a_key_that_was_given_back_is_not_looked_up() {
+        let (mut keys, mut last) = (KeyBatch::default(), Vec::new());
+        for key in [b"one".as_slice(), b"more", b"", b"another"] {
+            keys.push(|out| out.extend_from_slice(key));
+        }
+        keys.pop(&mut last);
+        let (mut groups, mut found) = (Groups::default(), Vec::new());
+        groups.group_all(&mut keys, |group| found.push(group.index()), |_| 0);
+        assert_eq!(
+            (last.as_slice(), found.as_slice(), groups.len()),
+            (b"another".as_slice(), [0, 1, 2].as_slice(), 3)
+        );
+        assert_eq!(keys.lengths().collect::<Vec<_>>(), [3, 4, 0]);
+    }
 
     #[test]
     fn what_values_take_counts_and_not_how_long_they_are() {

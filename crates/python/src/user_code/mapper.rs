@@ -4,18 +4,23 @@
 use mapreduce_core::FailureKind;
 use mapreduce_executor::{
     TaskError, UserFailure,
-    map::{GroupId, MapSink},
+    map::{GroupId, KeyBatch, MapSink},
+    prefetch,
 };
 use pyo3::{
     prelude::*,
     types::{PyBytes, PyDict, PyList, PyString, PyTuple},
 };
 
-use super::{QuietCollector, failure};
+use super::{
+    QuietCollector,
+    bad_pair::{bad_key, bad_value, no_pairs, not_a_pair, unsortable},
+    failure,
+    recent::{RecentKeys, is_shared},
+};
 use crate::{
-    keys,
-    objects::{self, KeyEncodingError},
-    values,
+    keys::{self, Origin},
+    objects, values,
 };
 
 /// When pairs of so many bytes have been taken, it is looked again whether the sink is full. These are some thousand small
@@ -33,6 +38,7 @@ pub struct Mapper<'a, 'py> {
     /// The user's partitioner, if there is one.
     partition: Option<Bound<'py, PyAny>>,
     recent: RecentKeys<'py>,
+    waiting: Waiting<'py>,
     /// For every group the value that came last, and how often, which is not in the sink yet.
     pending: Vec<Pending<'py>>,
     /// What values took that became pending; those that are small, and as many as groups, don't count.
@@ -45,6 +51,23 @@ pub struct Mapper<'a, 'py> {
     value: Vec<u8>,
 }
 
+/// Pairs whose keys are to be looked up together, which is quicker. They came after all that was taken; keys and values
+/// are of kinds that can't change meanwhile.
+#[derive(Default)]
+struct Waiting<'py> {
+    pairs: Vec<Bound<'py, PyTuple>>,
+    keys: KeyBatch,
+    /// Whether a key may come again as the same object.
+    has_shared: bool,
+}
+
+impl Waiting<'_> {
+    /// Enough to keep the memory busy, and few enough to stay in the cache.
+    fn are_enough(&self) -> bool {
+        self.pairs.len() >= 128 || self.keys.n_bytes() >= BYTES_BETWEEN_LOOKS
+    }
+}
+
 #[derive(Default)]
 struct Pending<'py> {
     value: Option<Bound<'py, PyAny>>,
@@ -53,10 +76,21 @@ struct Pending<'py> {
 
 impl<'a, 'py> Mapper<'a, 'py> {
     pub fn new(function: &'a Bound<'py, PyAny>, partition: Option<Bound<'py, PyAny>>) -> Self {
-        let (recent, pending) = (RecentKeys::new(), Vec::new());
+        let (recent, waiting, pending) = (RecentKeys::new(), Waiting::default(), Vec::new());
         let (pending_bytes, taken_bytes, n_recent) = (0, 0, 0);
         let (key, value) = (Vec::new(), Vec::new());
-        Mapper { function, partition, recent, pending, pending_bytes, taken_bytes, n_recent, key, value }
+        Mapper {
+            function,
+            partition,
+            recent,
+            waiting,
+            pending,
+            pending_bytes,
+            taken_bytes,
+            n_recent,
+            key,
+            value,
+        }
     }
 
     /// The map function.
@@ -64,18 +98,19 @@ impl<'a, 'py> Mapper<'a, 'py> {
         self.function
     }
 
-    /// Maps some records. When the sink is full, `empty` is to empty it: in the middle of a batch, too, since one
-    /// record may become any number of pairs.
+    /// Maps some records; answers how many pairs were in memory at the same time. When the sink is full, `empty` is to
+    /// empty it: in the middle of a batch, too, since one record may become any number of pairs.
     pub fn map(
         &mut self,
         records: &Bound<'py, PyList>,
         sink: &mut MapSink,
         empty: &mut dyn FnMut(&mut MapSink) -> Result<(), TaskError>,
-    ) -> Result<(), TaskError> {
+    ) -> Result<usize, TaskError> {
         let py = self.function.py();
         let _quiet = QuietCollector::new(py);
         let pairs = self.function.call1((records,)).map_err(|error| user_exception(py, &error))?;
-        self.take_all(&pairs, sink, empty)
+        self.take_all(&pairs, sink, empty)?;
+        Ok(pairs.cast_exact::<PyList>().map_or(1, |list| list.len()))
     }
 
     /// Puts what is pending into the sink, and forgets the sink's groups.
@@ -104,7 +139,7 @@ impl<'a, 'py> Mapper<'a, 'py> {
         empty: &mut dyn FnMut(&mut MapSink) -> Result<(), TaskError>,
     ) -> Result<(), TaskError> {
         let py = pairs.py();
-        let mut take = |pair: &Bound<'py, PyAny>| {
+        let mut take = |pair: Bound<'py, PyAny>| {
             self.take(pair, sink)?;
             self.taken_bytes += PAIR_BYTES;
             if self.taken_bytes >= BYTES_BETWEEN_LOOKS {
@@ -113,16 +148,18 @@ impl<'a, 'py> Mapper<'a, 'py> {
                 Ok::<(), TaskError>(())
             }
         };
-        if let Ok(list) = pairs.cast_exact::<PyList>() {
-            list.iter().try_for_each(|pair| take(&pair))?;
+        let taken = if let Ok(list) = pairs.cast_exact::<PyList>() {
+            list.iter().try_for_each(take)
         } else if pairs.is_none() || pairs.is_instance_of::<PyString>() || pairs.is_instance_of::<PyDict>() {
             return Err(no_pairs(pairs).into());
         } else {
-            for pair in pairs.try_iter().map_err(|_| no_pairs(pairs))? {
-                // A generator runs the user's code here.
-                take(&pair.map_err(|error| user_exception(py, &error))?)?;
-            }
-        }
+            // A generator runs the user's code here.
+            let mut pairs = pairs.try_iter().map_err(|_| no_pairs(pairs))?;
+            pairs.try_for_each(|pair| take(pair.map_err(|error| user_exception(py, &error))?))
+        };
+        // Those before a bad one come first: they may be bad themselves.
+        self.settle(sink)?;
+        taken?;
         self.look(sink, empty)
     }
 
@@ -132,6 +169,7 @@ impl<'a, 'py> Mapper<'a, 'py> {
         sink: &mut MapSink,
         empty: &mut dyn FnMut(&mut MapSink) -> Result<(), TaskError>,
     ) -> Result<(), TaskError> {
+        self.settle(sink)?;
         self.taken_bytes = 0;
         sink.count_known(std::mem::take(&mut self.n_recent));
         if self.pending_bytes > PENDING_BYTES {
@@ -144,37 +182,134 @@ impl<'a, 'py> Mapper<'a, 'py> {
         Ok(())
     }
 
-    fn take(&mut self, pair: &Bound<'py, PyAny>, sink: &mut MapSink) -> Result<(), UserFailure> {
-        if let Ok(tuple) = pair.cast::<PyTuple>() {
-            if let [key, value] = tuple.as_slice() {
-                return self.emit(key, value, sink);
-            }
-        } else if let Ok(list) = pair.cast::<PyList>()
-            && list.len() == 2
-            && let (Ok(key), Ok(value)) = (list.get_item(0), list.get_item(1))
-        {
-            return self.emit(&key, &value, sink);
+    fn take(&mut self, pair: Bound<'py, PyAny>, sink: &mut MapSink) -> Result<(), UserFailure> {
+        match pair.cast_into::<PyTuple>() {
+            Ok(tuple) => self.emit(tuple, sink),
+            Err(error) => match error.into_inner().cast_into::<PyList>() {
+                Ok(list) => self.emit(list.to_tuple(), sink),
+                Err(error) => Err(not_a_pair(&error.into_inner())),
+            },
         }
-        Err(not_a_pair(pair))
     }
 
-    fn emit(
-        &mut self,
-        key: &Bound<'py, PyAny>,
-        value: &Bound<'py, PyAny>,
-        sink: &mut MapSink,
-    ) -> Result<(), UserFailure> {
-        // Also if its group is known: an equal key may be in the pile already, with an earlier value.
+    fn emit(&mut self, pair: Bound<'py, PyTuple>, sink: &mut MapSink) -> Result<(), UserFailure> {
+        let [key, value] = pair.as_slice() else { return Err(not_a_pair(&pair)) };
+        let is_shared = is_shared(key);
+        if self.waiting.pairs.is_empty() {
+            // Also if its group is known: an equal key may be in the pile already, with an earlier value.
+            if sink.wants_pile() {
+                return self.pile(key, value, sink);
+            }
+            if is_shared && let Some(group) = self.recent.get(key) {
+                self.n_recent += 1;
+                return self.add(group, value, sink);
+            }
+        }
+        let can_wait = values::is_atom(value);
+        if can_wait && let Some(text) = keys::text(key) {
+            match keys::short_text(text) {
+                Some(short) => self.waiting.keys.push_short(short),
+                None => self.waiting.keys.push(|out| keys::put_text(text, out)),
+            }
+            return self.wait(pair, is_shared, sink);
+        }
+        let encoded = self.waiting.keys.push(|out| keys::encode(key, out));
+        if can_wait && matches!(encoded, Ok(Origin::Canonical)) {
+            return self.wait(pair, is_shared, sink);
+        }
+        self.key.clear();
+        self.waiting.keys.pop(&mut self.key);
+        self.settle(sink)?;
+        let origin = encoded.map_err(|error| bad_key(key, &error))?;
         if sink.wants_pile() {
             return self.pile(key, value, sink);
         }
-        let group = match self.recent.get(key) {
-            Some(group) => {
-                self.n_recent += 1;
-                group
+        let put_hint = |hint: &mut Vec<u8>| keys::put_hint(key, origin, hint);
+        let group = sink.group(&self.key, put_hint).map_err(|error| bad_key(key, &error))?;
+        self.meet(group, key, self.key.len(), sink)?;
+        if is_shared {
+            self.remember(key, self.key.len(), group);
+        }
+        self.add(group, value, sink)
+    }
+
+    /// Has a pair wait whose key has just joined those that are to be looked up.
+    #[inline]
+    fn wait(
+        &mut self,
+        pair: Bound<'py, PyTuple>,
+        is_shared: bool,
+        sink: &mut MapSink,
+    ) -> Result<(), UserFailure> {
+        if let [_, value] = pair.as_slice() {
+            self.taken_bytes += large(value);
+        }
+        self.waiting.has_shared |= is_shared;
+        self.waiting.pairs.push(pair);
+        sink.expect(&self.waiting.keys);
+        if self.waiting.are_enough() { self.settle(sink) } else { Ok(()) }
+    }
+
+    /// Looks up the keys of the pairs that wait, and takes these.
+    fn settle(&mut self, sink: &mut MapSink) -> Result<(), UserFailure> {
+        if self.waiting.pairs.is_empty() {
+            return Ok(());
+        }
+        let Waiting { mut pairs, mut keys, has_shared } = std::mem::take(&mut self.waiting);
+        sink.group_all(&mut keys, |group| {
+            if let Some(pending) = self.pending.get(group.index()) {
+                prefetch(pending);
             }
-            None => self.look_up(key, sink)?,
-        };
+        });
+        for ((pair, n_bytes), &group) in pairs.drain(..).zip(keys.lengths()).zip(keys.groups()) {
+            if let [key, value] = pair.as_slice() {
+                self.meet(group, key, n_bytes, sink)?;
+                if has_shared && is_shared(key) {
+                    self.remember(key, n_bytes, group);
+                }
+                self.add(group, value, sink)?;
+            }
+        }
+        keys.clear();
+        self.waiting = Waiting { pairs, keys, has_shared: false };
+        Ok(())
+    }
+
+    /// A key, which takes so many bytes, has been found to be of this group, which may be new.
+    #[inline]
+    fn meet(
+        &mut self,
+        group: GroupId,
+        key: &Bound<'py, PyAny>,
+        n_bytes: usize,
+        sink: &mut MapSink,
+    ) -> Result<(), UserFailure> {
+        // Groups are numbered in the order of their first pairs.
+        if group.index() == self.pending.len() {
+            self.pending.push(Pending::default());
+            if let Some(function) = &self.partition {
+                sink.set_partition(group, partition(function, key, sink.n_partitions())?);
+            }
+        }
+        self.taken_bytes += n_bytes;
+        Ok(())
+    }
+
+    /// Knows the key when it comes again.
+    fn remember(&mut self, key: &Bound<'py, PyAny>, n_bytes: usize, group: GroupId) {
+        if n_bytes <= RECENT_KEY_BYTES && values::is_atom(key) {
+            self.recent.put(key, group);
+        }
+    }
+
+    /// Takes a value of a group.
+    #[inline]
+    fn add(
+        &mut self,
+        group: GroupId,
+        value: &Bound<'py, PyAny>,
+        sink: &mut MapSink,
+    ) -> Result<(), UserFailure> {
         let pending = &mut self.pending[group.index()];
         match &pending.value {
             Some(last) if last.is(value) => {
@@ -183,24 +318,6 @@ impl<'a, 'py> Mapper<'a, 'py> {
             }
             _ => self.change(group, value, sink),
         }
-    }
-
-    fn look_up(&mut self, key: &Bound<'py, PyAny>, sink: &mut MapSink) -> Result<GroupId, UserFailure> {
-        self.key.clear();
-        let origin = keys::encode(key, &mut self.key).map_err(|error| bad_key(key, &error))?;
-        let put_hint = |hint: &mut Vec<u8>| keys::put_hint(key, origin, hint);
-        let group = sink.group(&self.key, put_hint).map_err(|error| bad_key(key, &error))?;
-        if group.index() == self.pending.len() {
-            self.pending.push(Pending::default());
-            if let Some(function) = &self.partition {
-                sink.set_partition(group, partition(function, key, sink.n_partitions())?);
-            }
-        }
-        self.taken_bytes += self.key.len();
-        if self.key.len() <= RECENT_KEY_BYTES && values::is_atom(key) {
-            self.recent.put(key, group);
-        }
-        Ok(group)
     }
 
     /// Takes a pair of whose key there is no group yet, most probably.
@@ -270,37 +387,6 @@ fn large(value: &Bound<'_, PyAny>) -> usize {
     if length > 4096 { length } else { 0 }
 }
 
-/// The groups of keys that came lately, by the identity of the key object. It holds the objects, so that none
-/// can go and leave its address to another.
-struct RecentKeys<'py> {
-    slots: Vec<Option<(Bound<'py, PyAny>, GroupId)>>,
-}
-
-impl<'py> RecentKeys<'py> {
-    const BITS: u32 = 12;
-
-    fn new() -> Self {
-        RecentKeys { slots: std::iter::repeat_with(|| None).take(1 << Self::BITS).collect() }
-    }
-
-    fn slot(key: &Bound<'py, PyAny>) -> usize {
-        // Fibonacci hashing: addresses of objects that were made together differ in few, low bits.
-        let address = key.as_ptr() as u64;
-        ((address >> 4).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - Self::BITS)) as usize
-    }
-
-    fn get(&self, key: &Bound<'py, PyAny>) -> Option<GroupId> {
-        match &self.slots[Self::slot(key)] {
-            Some((recent, group)) if recent.is(key) => Some(*group),
-            _ => None,
-        }
-    }
-
-    fn put(&mut self, key: &Bound<'py, PyAny>, group: GroupId) {
-        self.slots[Self::slot(key)] = Some((key.clone(), group));
-    }
-}
-
 /// Asks the user's partitioner.
 fn partition(function: &Bound<'_, PyAny>, key: &Bound<'_, PyAny>, n: u32) -> Result<u32, UserFailure> {
     let py = key.py();
@@ -333,7 +419,7 @@ pub fn blame(
                     Ok(())
                 };
                 let mapped = mapper.map(&one, scrap, &mut forget);
-                let flushed = mapped.and_then(|()| mapper.flush(scrap).map_err(TaskError::from));
+                let flushed = mapped.and_then(|_| mapper.flush(scrap).map_err(TaskError::from));
                 scrap.clear();
                 flushed.map_err(|error| match error {
                     TaskError::User(alone) => *alone,
@@ -351,58 +437,4 @@ pub fn blame(
 
 fn user_exception(py: Python<'_>, error: &PyErr) -> UserFailure {
     failure::user_exception(py, error, "map_func")
-}
-
-fn bad_key(key: &Bound<'_, PyAny>, error: &PyErr) -> UserFailure {
-    let py = key.py();
-    if error.is_instance_of::<KeyEncodingError>(py) {
-        // The message says all: the key, its type, and what to use instead.
-        let mut failure = failure::raised(py, error, FailureKind::BadKey, "");
-        failure.message = format!("map_func emitted a key that can't be grouped: {}", error.value(py));
-        return failure;
-    }
-    let what = format!("map_func emitted a key of type {}, which can't be encoded", objects::type_name(key));
-    failure::raised(py, error, FailureKind::BadKey, &what)
-}
-
-fn bad_value(value: &Bound<'_, PyAny>, error: &PyErr) -> UserFailure {
-    let what =
-        format!("map_func emitted a value of type {}, which can't be pickled", objects::type_name(value));
-    failure::raised(value.py(), error, FailureKind::BadValue, &what)
-}
-
-fn unsortable(value: &Bound<'_, PyAny>, error: &PyErr) -> UserFailure {
-    let shown = objects::shorten(value).unwrap_or_default();
-    let what = format!(
-        "map_func emitted the value {shown} of type {}, which sort_values=True can't put in order; values may then be what \
-         keys may be: numbers, strings, bytes, None, or tuples of them",
-        objects::type_name(value)
-    );
-    failure::raised(value.py(), error, FailureKind::BadValue, &what)
-}
-
-fn no_pairs(returned: &Bound<'_, PyAny>) -> UserFailure {
-    let advice = if returned.is_none() {
-        "return the list of (key, value) pairs, or yield each of them: is there a `return` missing?"
-    } else if returned.is_instance_of::<PyDict>() {
-        "return list(result.items()) instead of the dict"
-    } else {
-        "return a list of (key, value) pairs, or yield each of them"
-    };
-    let message = format!("map_func returned {}; {advice}", shown(returned));
-    UserFailure::new(FailureKind::NotAPair, message)
-}
-
-fn not_a_pair(thing: &Bound<'_, PyAny>) -> UserFailure {
-    let message = format!(
-        "map_func must return or yield (key, value) pairs, but one of them is {}; if you return a single pair, put it \
-         into a list: [(key, value)]",
-        shown(thing)
-    );
-    UserFailure::new(FailureKind::NotAPair, message)
-}
-
-fn shown(thing: &Bound<'_, PyAny>) -> String {
-    let text = objects::shorten(thing).unwrap_or_default();
-    if thing.is_none() { text } else { format!("{text}, a {}", objects::type_name(thing)) }
 }

@@ -97,7 +97,7 @@ impl Decoder {
                 let key = keys::decode(py, &record[key], &record[hint])?;
                 (key, values::decode(py, &record[value])?).into_pyobject(py)?.into_any()
             }
-            Decoder::Text => PyString::new(py, text(record)?).into_any(),
+            Decoder::Text => PyString::from_bytes(py, record).map_err(|_| not_utf8())?.into_any(),
             Decoder::Bytes => PyBytes::new(py, record).into_any(),
             Decoder::Json => objects::parse_json(py, text(record)?)?,
             Decoder::Csv => row(py, record, batch.columns().map(|columns| columns.as_ref()))?,
@@ -113,7 +113,11 @@ impl Decoder {
 
 /// The reader has checked it.
 fn text(record: &[u8]) -> PyResult<&str> {
-    std::str::from_utf8(record).map_err(|_| damaged("text that is not UTF-8"))
+    std::str::from_utf8(record).map_err(|_| not_utf8())
+}
+
+fn not_utf8() -> PyErr {
+    damaged("text that is not UTF-8")
 }
 
 fn row<'py>(py: Python<'py>, record: &[u8], columns: Option<&[String]>) -> PyResult<Bound<'py, PyAny>> {
