@@ -83,8 +83,10 @@ def _serve_tasks(worker: socket.socket, warmed: int, given: argparse.Namespace) 
 
 def _limit_memory(bytes_max: int) -> None:
     """Makes a runaway allocation fail in the fork, or at least makes the fork the kernel's first choice."""
-    with open("/proc/self/oom_score_adj", "w") as file:
-        file.write("1000")
+    # Not as text: a fork pays for every page that it touches, and `open` touches many.
+    score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+    os.write(score, b"1000")
+    os.close(score)
     if bytes_max > 0:
         resource.setrlimit(resource.RLIMIT_DATA, (bytes_max, bytes_max))
 
