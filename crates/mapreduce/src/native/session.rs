@@ -216,11 +216,13 @@ impl Session {
 
     /// This program, as the code of a job.
     fn program(&self) -> Result<Code, NativeError> {
-        let unreadable = |e: &io::Error| NativeError::System {
-            what: "this program's file can't be read",
-            source: io::Error::new(e.kind(), e.to_string()),
-        };
-        self.program.get_or_init(Code::of_this_program).as_ref().map(Code::clone).map_err(unreadable)
+        match self.program.get_or_init(Code::of_this_program) {
+            Ok(code) => Ok(code.clone()),
+            Err(e) => {
+                let source = io::Error::new(e.kind(), e.to_string());
+                Err(NativeError::System { what: "this program's file can't be read", source })
+            }
+        }
     }
 
     /// The groups of a job's result.
