@@ -93,6 +93,11 @@ def test_the_first_of_two_bad_pairs_is_told(cluster):
         cluster.mapreduce(["a"], map_func, sum, partition_func=partition).result()
 
 
+def test_a_list_that_is_no_pair_is_shown_as_it_is(cluster):
+    with pytest.raises(UserCodeError, match=r"\[1, 2, 3\], a list"):
+        cluster.mapreduce(["a"], lambda data: [[1, 2], [1, 2, 3]], sum).result()
+
+
 @pytest.mark.parametrize("combine_func", [None, sum])
 def test_sum_is_pythons_own(cluster, combine_func):
     """It is computed without Python where that makes no difference."""

@@ -5,7 +5,7 @@
 //! the bytes. It is empty for what the bytes decode to, else `b` (a bool), `f` (a float that is whole) or `p` and
 //! a pickle.
 
-use mapreduce_executor::keys::{self, Number, Piece, Pieces, ShortKey, tag};
+use mapreduce_executor::keys::{self, Number, Piece, Pieces, tag};
 use pyo3::{
     prelude::*,
     types::{PyBool, PyBytes, PyFloat, PyFrozenSet, PyInt, PyString, PyTuple},
@@ -35,18 +35,6 @@ pub fn encode(key: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<Origin> {
 #[inline]
 pub fn text<'a>(key: &'a Bound<'_, PyAny>) -> Option<&'a str> {
     key.cast_exact::<PyString>().ok()?.to_str().ok()
-}
-
-/// The same bytes as [`put_text`] appends, if they are few.
-#[inline]
-pub fn short_text(text: &str) -> Option<ShortKey> {
-    ShortKey::of_bytes(tag::TEXT, text.as_bytes())
-}
-
-/// Appends the bytes of a text, for which it is the canonical key.
-#[inline]
-pub fn put_text(text: &str, out: &mut Vec<u8>) {
-    keys::put_bytes(out, tag::TEXT, text.as_bytes());
 }
 
 /// Appends the bytes of `value`, whose order is to be that of values. What has no order, or another one than its
@@ -124,7 +112,7 @@ fn encode_nested(key: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) -> PyR
 
 fn encode_text(text: &Bound<'_, PyString>, out: &mut Vec<u8>) -> PyResult<()> {
     if let Ok(utf8) = text.to_str() {
-        put_text(utf8, out);
+        keys::put_bytes(out, tag::TEXT, utf8.as_bytes());
         return Ok(());
     }
     // Only lone surrogates have no UTF-8.

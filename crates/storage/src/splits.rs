@@ -79,6 +79,8 @@ pub struct SplitWriter {
     records: u64,
     /// Records of the splits before it.
     before: u64,
+    /// Where blocks are made.
+    room: Vec<u8>,
     object: Vec<u8>,
     n_objects: u32,
     splits: Vec<Split>,
@@ -94,6 +96,7 @@ impl SplitWriter {
             raw: Vec::new(),
             records: 0,
             before: 0,
+            room: Vec::new(),
             object: Vec::new(),
             n_objects: 0,
             splits: Vec::new(),
@@ -129,7 +132,8 @@ impl SplitWriter {
         let offset = self.object.len();
         for part in self.raw.chunks(BLOCK_BYTES) {
             #[expect(clippy::expect_used, reason = "a part is no longer than BLOCK_BYTES")]
-            block::encode_block(part, &mut self.object).expect("a part fits");
+            let block = block::encode_block_in(part, &mut self.room).expect("a part fits");
+            self.object.extend_from_slice(block);
         }
         self.splits.push(Split {
             object: paths::input_name(self.input, self.n_objects),

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use mapreduce_core::{AttemptId, Epoch, FileFormat, InvalidText, JobId, Stage, TaskId};
 use mapreduce_executor::{
     Group, Records, Resources, TaskError, UserCode,
-    keys::{ShortKey, put_bytes, put_number, tag},
+    keys::{put_bytes, put_number, tag},
     map::{KeyBatch, MapSink, Partitioner},
     reduce::Merge,
     shuffle::{Entries, FileWriter, Stored, fetch_file},
@@ -187,10 +187,7 @@ fn look_up(words: &[&str], sink: &mut MapSink, mut take: impl FnMut(&mut MapSink
     let mut keys = KeyBatch::default();
     for words in words.chunks(BATCH) {
         for word in words {
-            match ShortKey::of_bytes(tag::TEXT, word.as_bytes()) {
-                Some(short) => keys.push_short(short),
-                None => keys.push(|out| put_bytes(out, tag::TEXT, word.as_bytes())),
-            }
+            keys.push_bytes(tag::TEXT, word.as_bytes());
             sink.expect(&keys);
         }
         sink.group_all(&mut keys, |_| {});

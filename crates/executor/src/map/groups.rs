@@ -6,7 +6,11 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::table::{Probe, Table};
-use crate::{Values, keys::ShortKey, prefetch::prefetch};
+use crate::{
+    Values,
+    keys::{ShortKey, put_bytes},
+    prefetch::prefetch,
+};
 
 /// A key that the sink knows, by number: from 0, in the order of first appearance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,6 +43,15 @@ impl KeyBatch {
         self.places.push((start, key.len()));
         self.probes.push(Probe::of(key));
         answer
+    }
+
+    /// Takes the key that bytes or text are, as [`put_bytes`] has it.
+    #[inline]
+    pub fn push_bytes(&mut self, tag: u8, bytes: &[u8]) {
+        match ShortKey::of_bytes(tag, bytes) {
+            Some(short) => self.push_short(short),
+            None => self.push(|out| put_bytes(out, tag, bytes)),
+        }
     }
 
     /// Takes a short key.
@@ -333,21 +346,24 @@ mod tests {
     use std::convert::Infallible;
 
     use super::*;
+    use crate::keys::tag;
 
     #[test]
     fn a_key_that_was_given_back_is_not_looked_up() {
         let (mut keys, mut last) = (KeyBatch::default(), Vec::new());
-        for key in [b"one".as_slice(), b"more", b"", b"another"] {
+        for key in [b"one".as_slice(), b"more", b""] {
             keys.push(|out| out.extend_from_slice(key));
         }
+        keys.push_bytes(tag::TEXT, b"more");
+        keys.push(|out| out.extend_from_slice(b"another"));
         keys.pop(&mut last);
         let (mut groups, mut found) = (Groups::default(), Vec::new());
         groups.group_all(&mut keys, |group| found.push(group.index()), |_| 0);
         assert_eq!(
             (last.as_slice(), found.as_slice(), groups.len()),
-            (b"another".as_slice(), [0, 1, 2].as_slice(), 3)
+            (b"another".as_slice(), [0, 1, 2, 3].as_slice(), 4)
         );
-        assert_eq!(keys.lengths().collect::<Vec<_>>(), [3, 4, 0]);
+        assert_eq!(keys.lengths().collect::<Vec<_>>(), [3, 4, 0, 6]);
     }
 
     #[test]

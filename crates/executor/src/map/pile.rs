@@ -50,20 +50,17 @@ impl Pile {
         std::mem::take(&mut self.order)
     }
 
-    /// Its memory will be used again.
-    pub(super) fn give_back(&mut self, mut order: Order) {
-        order.clear();
-        self.order = order;
+    /// Its memory will be used again, and counts until then; unless there are no pairs, which have no use for it.
+    pub(super) fn give_back(&mut self, order: Order) {
+        if !self.is_empty() {
+            self.order = order;
+        }
     }
 
     /// Where the pair with this number begins; none if it is of the others, which have lower ones.
     #[inline]
     pub(super) fn start(&self, number: u32) -> Option<usize> {
-        if self.entries.is_empty() {
-            None
-        } else {
-            number.checked_sub(self.first).map(|start| start as usize)
-        }
+        if self.is_empty() { None } else { number.checked_sub(self.first).map(|start| start as usize) }
     }
 
     /// The pair that begins there, and its bytes.

@@ -13,7 +13,7 @@ use mapreduce_core::{CodeRef, Commands, Compression, FileFormat, InvalidText, Se
 
 use super::{Result, cluster::User};
 use crate::{
-    ClusterUrls, by_hand, home,
+    ClusterUrls, LocalOptions, by_hand, home,
     native::{Code, Input, Output, Session},
 };
 
@@ -78,7 +78,11 @@ impl Args {
                 let urls = ClusterUrls::local(&directory, home::users_url()?)?;
                 self.user.session(urls)?
             }
-            (None, None) => Session::local(self.workers)?,
+            (None, None) => {
+                let options =
+                    LocalOptions { n_workers: self.workers, n_masters: 1, ..LocalOptions::default() };
+                Session::with_cluster(options)?
+            }
         };
         let scratch = tempfile::tempdir()?;
         let format = FileFormat::Text { invalid: InvalidText::Bytes };

@@ -96,7 +96,7 @@ impl Code {
         Code { bytes: bytes.into(), digest }
     }
 
-    /// This program's own file. It has some ten megabytes.
+    /// This program's own file, of tens of megabytes.
     fn of_this_program() -> io::Result<Self> {
         Ok(Code::new(fs::read(std::env::current_exe()?)?))
     }
@@ -110,16 +110,23 @@ impl Session {
 
     /// The same with more to say about the cluster. Its processes run this program, whatever `options` name.
     pub fn start(options: LocalOptions) -> Result<Session, NativeError> {
-        let runtime = runtime()?;
-        // Meanwhile, since a job will follow.
+        // Meanwhile, since a job will follow. If there is no thread for it, the job will do it.
         let code = Arc::new(OnceLock::new());
         let reading = code.clone();
-        thread::spawn(move || reading.get_or_init(Code::of_this_program).is_ok());
+        let _ = thread::Builder::new().spawn(move || reading.get_or_init(Code::of_this_program).is_ok());
+        let mut session = Session::with_cluster(options)?;
+        session.program = code;
+        Ok(session)
+    }
+
+    /// The same where jobs have other code than this program.
+    pub(crate) fn with_cluster(options: LocalOptions) -> Result<Session, NativeError> {
+        let runtime = runtime()?;
         let program = std::env::current_exe().map_err(system("this program can't be found"))?;
         let options = LocalOptions { program, ..options };
         let cluster = runtime.block_on(LocalCluster::start(options))?;
         let mut session = Session::connect_in(runtime, cluster.urls().clone(), "admin", "admin")?;
-        (session.cluster, session.program) = (Some(cluster), code);
+        session.cluster = Some(cluster);
         Ok(session)
     }
 

@@ -4,6 +4,7 @@
 use mapreduce_core::FailureKind;
 use mapreduce_executor::{
     TaskError, UserFailure,
+    keys::tag,
     map::{GroupId, KeyBatch, MapSink},
     prefetch,
 };
@@ -185,10 +186,13 @@ impl<'a, 'py> Mapper<'a, 'py> {
     fn take(&mut self, pair: Bound<'py, PyAny>, sink: &mut MapSink) -> Result<(), UserFailure> {
         match pair.cast_into::<PyTuple>() {
             Ok(tuple) => self.emit(tuple, sink),
-            Err(error) => match error.into_inner().cast_into::<PyList>() {
-                Ok(list) => self.emit(list.to_tuple(), sink),
-                Err(error) => Err(not_a_pair(&error.into_inner())),
-            },
+            Err(error) => {
+                let thing = error.into_inner();
+                match thing.cast::<PyList>() {
+                    Ok(list) if list.len() == 2 => self.emit(list.to_tuple(), sink),
+                    _ => Err(not_a_pair(&thing)),
+                }
+            }
         }
     }
 
@@ -207,10 +211,7 @@ impl<'a, 'py> Mapper<'a, 'py> {
         }
         let can_wait = values::is_atom(value);
         if can_wait && let Some(text) = keys::text(key) {
-            match keys::short_text(text) {
-                Some(short) => self.waiting.keys.push_short(short),
-                None => self.waiting.keys.push(|out| keys::put_text(text, out)),
-            }
+            self.waiting.keys.push_bytes(tag::TEXT, text.as_bytes());
             return self.wait(pair, is_shared, sink);
         }
         let encoded = self.waiting.keys.push(|out| keys::encode(key, out));
