@@ -115,7 +115,7 @@ def collected() -> Iterator[dict[str, Broadcast[Any]]]:
 
 def serve(open_side_input: Callable[[str], int]) -> None:
     """Says how this process opens the side inputs of its job: by name, as a file descriptor."""
-    global _open_side_input  # noqa: PLW0603  # an executor serves one job
+    global _open_side_input  # noqa: PLW0603  # an executor serves one job at a time
     _open_side_input = open_side_input
 
 

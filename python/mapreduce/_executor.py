@@ -1,8 +1,8 @@
 """The executor's process: ``python -m mapreduce._executor --storage URL``, started by a worker.
 
 It imports what every task needs, says that it is ready, and then only forks: a fork takes the socket over, waits
-for tasks, all of one job, and ends when it is told to. Then its exit code or signal is reported and the next fork
-made, so that one is ready when the next job comes.
+for tasks, all of the same code, and ends when it is told to. Then its exit code or signal is reported and the next fork
+made, so that one is ready when other code comes.
 """
 
 from __future__ import annotations

@@ -73,26 +73,26 @@ def _read(name: str, path: str) -> dict[str, Source]:
 
 def install(sources: dict[str, Source]) -> None:
     """Lets this process import these modules, where it does not find others of their names."""
-    if sources:
+    if sources and not any(isinstance(finder, _Importer) and finder.sources == sources for finder in sys.meta_path):
         sys.meta_path.append(_Importer(sources))
 
 
 class _Importer(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def __init__(self, sources: dict[str, Source]) -> None:
-        self._sources = sources
+        self.sources = sources
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        source = self._sources.get(fullname)
+        source = self.sources.get(fullname)
         if source is not None:
             return importlib.util.spec_from_loader(fullname, self, origin=source.path, is_package=source.is_package)
-        if any(name.startswith(f"{fullname}.") for name in self._sources):
+        if any(name.startswith(f"{fullname}.") for name in self.sources):
             return importlib.machinery.ModuleSpec(fullname, None, is_package=True)  # a package without `__init__`
         return None
 
     def exec_module(self, module: types.ModuleType) -> None:
-        source = self._sources[module.__name__]
+        source = self.sources[module.__name__]
         module.__file__ = source.path
         # Without a modification time the entry is never checked against a file.
         lines = source.text.splitlines(keepends=True)

@@ -156,6 +156,7 @@ fn said_by_master() -> Vec<FromMaster> {
             language: Language::Python.into(),
             digest: "ab12".to_owned(),
             more: true,
+            user: "ada".to_owned(),
         }),
         FromMaster::Decline(Decline { slot: 1, ahead: false }),
         FromMaster::Recall(Recall { job: job.clone(), attempts: attempts.clone() }),

@@ -19,6 +19,7 @@ pub(crate) async fn load(
     let mut loaded = JobLoaded {
         phase: record.phase,
         plan,
+        user: spec.user,
         code: spec.code,
         output: spec.output,
         settings: spec.settings,

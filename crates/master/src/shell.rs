@@ -162,8 +162,21 @@ impl Shell {
             Action::Decline { worker, slot, ahead } => {
                 self.say(&worker, Message::Decline(Decline { slot, ahead }));
             }
-            Action::Launch { worker, slot, job, epoch, task, attempt, code, timeout_ms, more, at_ms } => {
+            Action::Launch {
+                worker,
+                slot,
+                job,
+                epoch,
+                task,
+                attempt,
+                user,
+                code,
+                timeout_ms,
+                more,
+                at_ms,
+            } => {
                 let assign = Assign {
+                    user,
                     language: language(&code).into(),
                     digest: code.digest().to_owned(),
                     slot,

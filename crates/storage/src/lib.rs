@@ -23,6 +23,7 @@ pub mod paths;
 mod probe;
 pub mod splits;
 mod store;
+mod unsynced;
 mod upload;
 pub mod view;
 

@@ -12,7 +12,7 @@ use mapreduce_core::JobId;
 use object_store::{ObjectStore, local::LocalFileSystem, memory::InMemory};
 use url::Url;
 
-use crate::{StorageError, cloud, hdfs::Hdfs, paths};
+use crate::{StorageError, cloud, hdfs::Hdfs, paths, unsynced::Unsynced};
 
 /// An object store, shared.
 pub type Store = Arc<dyn ObjectStore>;
@@ -44,7 +44,7 @@ pub fn open(url: &str) -> Result<Store, StorageError> {
             let store = LocalFileSystem::new_with_prefix(&directory).map_err(|e| wrong(e.to_string()))?;
             match parsed.query() {
                 None => Ok(Arc::new(store.with_fsync(true))),
-                Some(UNSYNCED) => Ok(Arc::new(store.with_fsync(false))),
+                Some(UNSYNCED) => Ok(Arc::new(Unsynced::new(store))),
                 Some(other) => Err(wrong(format!("?{other} is no option of it; there is ?{UNSYNCED}"))),
             }
         }

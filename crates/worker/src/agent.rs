@@ -31,6 +31,8 @@ pub struct Assignment {
     pub task: TaskId,
     /// Its id.
     pub attempt: AttemptId,
+    /// Who submitted the job.
+    pub user: String,
     /// The user's code.
     pub code: CodeRef,
     /// Longest time it may take.
@@ -109,8 +111,7 @@ pub enum Action {
     Run(usize, Assignment),
     /// Kill what runs in a slot.
     Kill(usize),
-    /// End the executor that a slot keeps for this job as soon as it is idle, so that the next job finds a new one
-    /// ready.
+    /// Tell a slot that it may end the executor that it keeps for this job.
     Leave(usize, JobId),
     /// Nothing runs any more and nothing will.
     Drained,

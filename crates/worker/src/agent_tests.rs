@@ -13,7 +13,8 @@ fn assignment(index: u32, epoch: u64) -> Assignment {
     let attempt = AttemptId { epoch: Epoch(epoch), number: 1 };
     let task = TaskId { stage: Stage::Map, index };
     let code = CodeRef::Python { digest: "ab12".to_owned() };
-    Assignment { job: JOB, epoch: Epoch(epoch), task, attempt, code, timeout_ms: None, more: false }
+    let user = "ada".to_owned();
+    Assignment { job: JOB, epoch: Epoch(epoch), task, attempt, user, code, timeout_ms: None, more: false }
 }
 /// With many more waiting behind it.
 fn one_of_many(index: u32) -> Assignment {

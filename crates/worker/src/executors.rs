@@ -1,11 +1,14 @@
-//! The executors of one slot: the warmed process of Python, which forks for each job, and the program of the job
-//! that was served last, if that job brought one.
+//! The executors of one slot: the warmed process of Python and its fork, and the program of the job that was served
+//! last, if that job brought one.
+//!
+//! Who has loaded a job's code keeps it for a moment after the job's end: the next job of the same user with the same
+//! code finds it there, as the job's own next task would. Any other job finds an executor that has run nobody's code.
 
 use std::{future::pending, io, sync::Arc, time::Duration};
 
 use mapreduce_core::{CodeRef, Failure, FailureKind, JobId};
 use mapreduce_rpc::executor::{Exit, Exited, from_executor::Message as From, to_executor::Message as To};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
     agent::Assignment,
@@ -21,19 +24,76 @@ pub const EXECUTOR_ARGUMENT: &str = "mapreduce-executor";
 const STARTS_MAX: u32 = 3;
 /// How long to wait after an executor died of itself.
 const START_PAUSE: Duration = Duration::from_millis(200);
+/// How long code stays loaded that no job needs.
+const KEPT: Duration = Duration::from_secs(1);
+/// How many jobs an executor may serve, so that what their code leaks has an end.
+const JOBS_MAX: u32 = 100;
 
 pub(crate) struct Executors {
     shared: Arc<Shared>,
-    /// The warmed process, if there is a Python, and the job that its fork has served.
+    /// The warmed process, if there is a Python, and what its fork has loaded.
     warmed: Option<Box<dyn Process>>,
-    forked_for: Option<JobId>,
+    fork: Option<Loaded>,
     /// The program of a job that brought its own.
-    own: Option<(JobId, Box<dyn Process>)>,
+    own: Option<(Loaded, Box<dyn Process>)>,
+}
+
+/// The code that an executor has loaded.
+struct Loaded {
+    user: String,
+    code: CodeRef,
+    /// The job it serves, or served last.
+    job: JobId,
+    n_jobs: u32,
+    /// Since that job has ended.
+    idle_since: Option<Instant>,
+}
+
+impl Loaded {
+    fn new(assignment: &Assignment) -> Loaded {
+        let Assignment { job, user, code, .. } = assignment.clone();
+        Loaded { user, code, job, n_jobs: 1, idle_since: None }
+    }
+
+    /// Takes the attempt's job for its own, if it may serve it.
+    fn serves(&mut self, assignment: &Assignment) -> bool {
+        let Assignment { job, user, code, .. } = assignment;
+        if self.job != *job {
+            if self.n_jobs >= JOBS_MAX || (&self.user, &self.code) != (user, code) {
+                return false;
+            }
+            (self.job, self.n_jobs, self.idle_since) = (*job, self.n_jobs + 1, None);
+        }
+        true
+    }
+
+    fn leave(&mut self, job: JobId) {
+        if self.job == job {
+            self.idle_since = Some(Instant::now());
+        }
+    }
+
+    /// When nobody needs it any more.
+    fn end(&self) -> Option<Instant> {
+        self.idle_since.map(|since| if self.n_jobs < JOBS_MAX { since + KEPT } else { since })
+    }
+
+    fn is_over(&self) -> bool {
+        self.end().is_some_and(|end| end <= Instant::now())
+    }
+}
+
+/// What happens to executors while their slot has nothing to run.
+pub(crate) enum Idle {
+    /// The warmed process died.
+    Died,
+    /// Code that is loaded has not been needed for long.
+    Over,
 }
 
 impl Executors {
     pub(crate) fn new(shared: Arc<Shared>) -> Executors {
-        Executors { shared, warmed: None, forked_for: None, own: None }
+        Executors { shared, warmed: None, fork: None, own: None }
     }
 
     /// Starts the warmed process if there is none.
@@ -42,7 +102,7 @@ impl Executors {
         let mut failed = 0;
         while self.warmed.is_none() {
             match self.shared.launch(python).await {
-                Ok(executor) => (self.warmed, self.forked_for) = (Some(executor), None),
+                Ok(executor) => (self.warmed, self.fork) = (Some(executor), None),
                 Err(e) if failed + 1 >= STARTS_MAX => return Err(e),
                 Err(e) => {
                     failed += 1;
@@ -54,10 +114,26 @@ impl Executors {
         Ok(())
     }
 
-    /// Ends what serves only `job`.
-    pub(crate) async fn leave(&mut self, job: JobId) {
-        self.own.take_if(|(of, _)| *of == job);
-        if self.forked_for.take_if(|of| *of == job).is_some()
+    /// The job has ended.
+    pub(crate) fn leave(&mut self, job: JobId) {
+        self.loaded().for_each(|loaded| loaded.leave(job));
+    }
+
+    /// Ends what has not been needed for long.
+    pub(crate) async fn end_idle(&mut self) {
+        self.own.take_if(|(loaded, _)| loaded.is_over());
+        if self.fork.as_ref().is_some_and(Loaded::is_over) {
+            self.end_fork().await;
+        }
+    }
+
+    fn loaded(&mut self) -> impl Iterator<Item = &mut Loaded> {
+        self.fork.iter_mut().chain(self.own.iter_mut().map(|(loaded, _)| loaded))
+    }
+
+    /// Ends the fork of the warmed process, which makes the next one.
+    async fn end_fork(&mut self) {
+        if self.fork.take().is_some()
             && let Some(executor) = &mut self.warmed
             && end_fork(executor.as_mut()).await.is_err()
         {
@@ -65,28 +141,37 @@ impl Executors {
         }
     }
 
+    /// An attempt of this job has failed: no other job is to find what it has left behind.
+    pub(crate) fn has_failed(&mut self, job: JobId) {
+        self.loaded().filter(|loaded| loaded.job == job).for_each(|loaded| loaded.n_jobs = JOBS_MAX);
+    }
+
     /// Lets go of all of them.
     pub(crate) fn drop_all(&mut self) {
-        (self.warmed, self.own) = (None, None);
+        (self.warmed, self.fork, self.own) = (None, None, None);
     }
 
     /// Lets go of the executor that ran this code, which has died or is to.
     pub(crate) fn drop_executor(&mut self, code: &CodeRef) {
         match code {
-            CodeRef::Python { .. } => self.warmed = None,
+            CodeRef::Python { .. } => (self.warmed, self.fork) = (None, None),
             CodeRef::Native { .. } | CodeRef::Commands { .. } => self.own = None,
         }
     }
 
-    /// Returns when the warmed process, which is idle and should be silent, is not: it has died. Cancel safe.
-    pub(crate) async fn warmed_died(&mut self) {
-        match &mut self.warmed {
-            Some(executor) => drop(executor.receive().await),
-            None => pending().await,
+    /// Returns when the warmed process, which is idle and should be silent, is not: it has died. Or when there is
+    /// something to [end](Executors::end_idle). Cancel safe.
+    pub(crate) async fn idle(&mut self) -> Idle {
+        let end = self.loaded().filter_map(|loaded| loaded.end()).min();
+        tokio::select! {
+            biased;
+            () = speaks(&mut self.warmed) => {}
+            () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => return Idle::Over,
         }
         tracing::warn!("an idle executor died; starting another");
-        self.warmed = None;
+        (self.warmed, self.fork) = (None, None);
         sleep(START_PAUSE).await;
+        Idle::Died
     }
 
     /// The executor that runs the job's code, ready. If this is cut short, [`Executors::drop_all`] must follow.
@@ -94,16 +179,15 @@ impl Executors {
         &mut self,
         assignment: &Assignment,
     ) -> Result<&mut dyn Process, Failure> {
-        let job = assignment.job;
-        if let Some(other) = self.forked_for.filter(|other| *other != job) {
-            self.leave(other).await;
+        if self.fork.as_mut().is_some_and(|loaded| !loaded.serves(assignment)) {
+            self.end_fork().await;
         }
         if let CodeRef::Python { .. } = assignment.code {
             self.own = None;
             if let Err(e) = self.warm_up().await {
                 return Err(not_started(&self.shared, assignment, e));
             }
-            self.forked_for = Some(job);
+            self.fork.get_or_insert_with(|| Loaded::new(assignment));
             let no_python = || NotStarted {
                 what: FailureKind::BadCode,
                 why: "this worker has no Python: start it with --python".to_owned(),
@@ -111,11 +195,14 @@ impl Executors {
             let warmed = self.warmed.as_deref_mut().map(|process| process as &mut dyn Process);
             return warmed.ok_or_else(|| not_started(&self.shared, assignment, no_python()));
         }
-        let own = match self.own.take() {
-            Some((of, executor)) if of == job => executor,
-            _ => self.start_own(assignment).await?,
+        let own = match self.own.take_if(|(loaded, _)| loaded.serves(assignment)) {
+            Some(own) => own,
+            None => {
+                self.own = None;
+                (Loaded::new(assignment), self.start_own(assignment).await?)
+            }
         };
-        Ok(self.own.insert((job, own)).1.as_mut())
+        Ok(self.own.insert(own).1.as_mut())
     }
 
     async fn start_own(&self, assignment: &Assignment) -> Result<Box<dyn Process>, Failure> {
@@ -142,6 +229,14 @@ impl Executors {
 fn not_started(shared: &Shared, assignment: &Assignment, not: NotStarted) -> Failure {
     let message = format!("the job's code can't be run: {not}");
     Failure { message, ..obituary(shared, assignment, not.what) }
+}
+
+/// Returns when a process says something, or its end; if there is none, never.
+async fn speaks(process: &mut Option<Box<dyn Process>>) {
+    match process {
+        Some(process) => drop(process.receive().await),
+        None => pending().await,
+    }
 }
 
 /// Ends the fork of a warmed process, which stays.

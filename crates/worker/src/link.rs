@@ -181,6 +181,7 @@ fn to_assignment(assign: &Assign) -> Result<Assignment, Status> {
         attempt: parse(&assign.attempt)?,
         timeout_ms: (assign.timeout_ms > 0).then_some(assign.timeout_ms),
         more: assign.more,
+        user: assign.user.clone(),
     })
 }
 

@@ -16,7 +16,7 @@ use tokio::{
 use crate::{
     WorkerError, WorkerOptions,
     agent::{Assignment, Event, Outcome},
-    executors::Executors,
+    executors::{Executors, Idle},
     incarnation::{Launcher, NotStarted, Process},
     obituary::obituary,
     program::Programs,
@@ -33,7 +33,7 @@ const TROUBLE_PAUSE_MAX: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub(crate) enum Command {
     Run(Assignment),
-    /// End the executor of this job, which will have no more tasks.
+    /// This job will have no more tasks.
     Leave(JobId),
     Kill,
 }
@@ -82,7 +82,7 @@ impl Slot {
         loop {
             sleep(trouble_pause(self.in_trouble)).await;
             for job in std::mem::take(&mut self.ended) {
-                self.executors.leave(job).await;
+                self.executors.leave(job);
             }
             match self.executors.warm_up().await {
                 Ok(()) => was_ready = true,
@@ -116,12 +116,14 @@ impl Slot {
                 biased;
                 command = self.commands.recv() => match command.ok_or(Ending)? {
                     Command::Run(assignment) => return Ok(Some(assignment)),
-                    Command::Leave(job) => self.executors.leave(job).await,
+                    Command::Leave(job) => self.executors.leave(job),
                     Command::Kill => {} // what it was meant for has just ended
                 },
-                // Idle executors don't speak: one that does has died. A task that comes in before the next one is
-                // warm waits in `commands`.
-                () = self.executors.warmed_died() => return Ok(None),
+                // A task that comes in before the next executor is warm waits in `commands`.
+                idle = self.executors.idle() => match idle {
+                    Idle::Died => return Ok(None),
+                    Idle::Over => self.executors.end_idle().await,
+                },
             }
         }
     }
@@ -170,13 +172,14 @@ impl Slot {
                 Outcome::Committed
             }
             finished::Outcome::Superseded(_) => Outcome::Superseded,
-            finished::Outcome::Failure(bytes) => match Failure::decode(&bytes) {
-                Ok(failure) => self.record(assignment, failure).await,
-                Err(e) => {
+            finished::Outcome::Failure(bytes) => {
+                self.executors.has_failed(assignment.job);
+                let failure = Failure::decode(&bytes).unwrap_or_else(|e| {
                     tracing::error!(task = %assignment.task, "the executor's failure can't be read: {e}");
-                    self.record(assignment, self.obituary(assignment, FailureKind::BadData)).await
-                }
-            },
+                    self.obituary(assignment, FailureKind::BadData)
+                });
+                self.record(assignment, failure).await
+            }
         }
     }
 

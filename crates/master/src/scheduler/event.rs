@@ -154,6 +154,8 @@ pub struct JobLoaded {
     pub phase: JobPhase,
     /// Its tasks.
     pub plan: Plan,
+    /// Who submitted it.
+    pub user: String,
     /// What to run.
     pub code: CodeRef,
     /// Where the results go, if not to the client.
@@ -210,6 +212,8 @@ pub enum Action {
         task: TaskId,
         /// The attempt.
         attempt: AttemptId,
+        /// Who submitted the job.
+        user: String,
         /// The user's code.
         code: CodeRef,
         /// Longest time it may take.

@@ -50,7 +50,8 @@ pub(super) struct JobState {
     /// Workers that may run something of the job and have not said.
     awaited: BTreeSet<Incarnation>,
     /// Known as soon as storage was read.
-    code: Option<CodeRef>,
+    /// Who submitted the job, and what to run.
+    code: Option<(String, CodeRef)>,
     settings: Settings,
     n_partitions: u32,
     /// The tasks of the running stage.
@@ -169,9 +170,9 @@ impl JobState {
         if self.step != Step::Loading {
             return;
         }
-        let JobLoaded { phase, plan, code, settings, winners, mut failures, open, output: _ } = loaded;
+        let JobLoaded { phase, plan, user, code, settings, winners, mut failures, open, output: _ } = loaded;
         let stage = if phase == JobPhase::Map { Stage::Map } else { Stage::Reduce };
-        self.code = Some(code);
+        self.code = Some((user, code));
         self.settings = settings;
         self.record_open_ends(&open, &winners, &failures, out);
         let new_task = |id: TaskId| Task {
@@ -261,7 +262,7 @@ impl JobState {
         n_slots: usize,
         out: &mut Actions,
     ) {
-        let Some(code) = self.code.clone() else { return };
+        let Some((user, code)) = self.code.clone() else { return };
         let (Step::Running(stage), Some(index)) = (self.step, self.waiting.pop_first()) else { return };
         let task = TaskId { stage, index };
         let Some(state) = self.task(task) else { return };
@@ -280,6 +281,7 @@ impl JobState {
             epoch: self.epoch,
             task,
             attempt,
+            user,
             code,
             timeout_ms: self.settings.task_timeout_ms,
             more: self.has_more_than(n_slots),

@@ -27,6 +27,7 @@ fn loaded(n_map: u32, n_reduce: u32) -> JobLoaded {
     JobLoaded {
         phase: JobPhase::Map,
         plan: plan(n_map, n_reduce),
+        user: "ada".to_owned(),
         code: CodeRef::Python { digest: "ab12".to_owned() },
         output: None,
         settings: Settings::default(),
