@@ -121,10 +121,12 @@ def wants_iterator(reduce_func: Callable[..., Any]) -> bool:
     import inspect
     import typing
 
+    if isinstance(reduce_func, types.BuiltinFunctionType):  # `sum`, say: to read its signature takes long
+        return False
     try:
         parameters = list(inspect.signature(reduce_func).parameters.values())
         annotation = parameters[0].annotation
-    except (ValueError, TypeError, IndexError):  # a builtin such as `sum`, or a function without parameters
+    except (ValueError, TypeError, IndexError):  # what has no signature, or no parameters
         return False
     if isinstance(annotation, str):
         annotation = annotation.split("[")[0].rpartition(".")[2]

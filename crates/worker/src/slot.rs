@@ -80,7 +80,9 @@ impl Slot {
     pub(crate) async fn serve(mut self) {
         let mut was_ready = false;
         loop {
-            sleep(trouble_pause(self.in_trouble)).await;
+            if let Some(pause) = trouble_pause(self.in_trouble) {
+                sleep(pause).await;
+            }
             for job in std::mem::take(&mut self.ended) {
                 self.executors.leave(job);
             }
@@ -209,12 +211,11 @@ impl Slot {
     }
 }
 
-/// How long to wait after so many attempts in a row that were given up for want of a disk or store.
-fn trouble_pause(in_trouble: u32) -> Duration {
-    match in_trouble.checked_sub(1) {
-        Some(before) => TROUBLE_PAUSE_MAX.min(TROUBLE_PAUSE_FIRST * (1 << before.min(16))),
-        None => Duration::ZERO,
-    }
+/// How long to wait after so many attempts in a row that were given up for want of a disk or store. None is not the same
+/// as no time, which takes the timer a millisecond.
+fn trouble_pause(in_trouble: u32) -> Option<Duration> {
+    let before = in_trouble.checked_sub(1)?;
+    Some(TROUBLE_PAUSE_MAX.min(TROUBLE_PAUSE_FIRST * (1 << before.min(16))))
 }
 
 /// Returns when a kill is asked for; meanwhile keeps what can only be done afterwards.
@@ -271,9 +272,9 @@ mod tests {
     #[test]
     fn a_slot_in_trouble_waits_longer_each_time_and_never_for_long() {
         let pauses: Vec<_> = (0..100).map(trouble_pause).collect();
-        assert_eq!(pauses[..3], [Duration::ZERO, TROUBLE_PAUSE_FIRST, TROUBLE_PAUSE_FIRST * 2]);
+        assert_eq!(pauses[..3], [None, Some(TROUBLE_PAUSE_FIRST), Some(TROUBLE_PAUSE_FIRST * 2)]);
         assert!(pauses.is_sorted());
-        assert_eq!(pauses[99], TROUBLE_PAUSE_MAX);
-        assert_eq!(trouble_pause(u32::MAX), TROUBLE_PAUSE_MAX);
+        assert_eq!(pauses[99], Some(TROUBLE_PAUSE_MAX));
+        assert_eq!(trouble_pause(u32::MAX), Some(TROUBLE_PAUSE_MAX));
     }
 }

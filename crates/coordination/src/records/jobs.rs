@@ -5,10 +5,11 @@ use mapreduce_core::{JobId, JobRecord, Persisted, ids::ParseIdError, invariants}
 use super::{RecordError, Write, read, read_all};
 use crate::{Coordinator, Lifetime, Version};
 
-const PARENT: &str = "/jobs";
+/// Where the records of jobs are.
+pub const JOBS: &str = "/jobs";
 
 fn path(job: JobId) -> String {
-    format!("{PARENT}/{job}")
+    format!("{JOBS}/{job}")
 }
 
 /// Makes the record of a new job. `AlreadyExists` if another record is there.
@@ -40,9 +41,9 @@ pub async fn update_job(
 /// The ids of all jobs, in order.
 pub async fn job_ids(c: &dyn Coordinator) -> Result<Vec<JobId>, RecordError> {
     let mut ids = Vec::new();
-    for name in c.children(PARENT).await? {
+    for name in c.children(JOBS).await? {
         let foreign =
-            |e: ParseIdError| RecordError::Foreign { path: format!("{PARENT}/{name}"), why: e.to_string() };
+            |e: ParseIdError| RecordError::Foreign { path: format!("{JOBS}/{name}"), why: e.to_string() };
         ids.push(name.parse().map_err(foreign)?);
     }
     ids.sort_unstable();
@@ -51,7 +52,7 @@ pub async fn job_ids(c: &dyn Coordinator) -> Result<Vec<JobId>, RecordError> {
 
 /// All jobs' records, by job id.
 pub async fn jobs(c: &dyn Coordinator) -> Result<Vec<(JobRecord, Version)>, RecordError> {
-    let mut found = read_all::<JobRecord>(c, PARENT).await?;
+    let mut found = read_all::<JobRecord>(c, JOBS).await?;
     found.sort_by_key(|(record, _)| record.job);
     Ok(found)
 }

@@ -14,7 +14,7 @@ use mapreduce_core::{DecodeError, Persisted, invariants::Violation};
 pub(crate) use certain::Write;
 pub use cluster::{ClusterRecord, cluster, create_cluster, delete_cluster, update_cluster};
 pub use counter::next_job_id;
-pub use jobs::{create_job, delete_job, job, job_ids, jobs, update_job};
+pub use jobs::{JOBS, create_job, delete_job, job, job_ids, jobs, update_job};
 pub use members::{Member, directory, incarnations, is_alive, members, register};
 pub use tokens::{TokenRecord, create_token, remove_tokens, take_token, token};
 pub use trial::{begin_trial, end_trial, trial_over};

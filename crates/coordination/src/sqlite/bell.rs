@@ -87,6 +87,11 @@ impl Ear {
         Ear { inotify: inotify.ok() }
     }
 
+    /// Whether the bell is never heard.
+    pub(super) fn is_deaf(&self) -> bool {
+        self.inotify.is_none()
+    }
+
     /// Waits for the bell or a nudge, but no longer than `limit`.
     pub(super) fn wait(&self, nudge: &Nudge, limit: Duration) -> io::Result<Heard> {
         let mut fds = vec![PollFd::new(&nudge.event, PollFlags::IN)];

@@ -42,6 +42,12 @@ const SCHEMA: &str = "
     PRAGMA user_version = 1;
 ";
 
+/// Entries of one directory that are looked through for what has changed.
+const FINGERPRINTED_MAX: i64 = 100;
+
+/// How many entries there are, and the highest version.
+pub(super) type Fingerprint = (i64, Option<i64>);
+
 /// Why a transaction did not happen.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -217,6 +223,24 @@ impl Database {
             names.extend(child_name(parent, &path?).map(str::to_owned));
         }
         Ok(names)
+    }
+
+    /// What is another whenever an entry below `parent` has been made, changed or removed, as no two writes share a
+    /// version: how many there are, and the newest one. None if there are too many to look through each time.
+    pub(super) fn fingerprint(&self, parent: &str) -> Result<Option<Fingerprint>, Failure> {
+        if parent == "/" {
+            return Ok(None);
+        }
+        let mut select = self.connection.prepare_cached(
+            "SELECT count(*), max(version) FROM (
+                 SELECT version FROM entry WHERE path > :parent || '/' AND path < :parent || '0' LIMIT :most + 1
+             )",
+        )?;
+        let found: Fingerprint = select
+            .query_row(named_params! { ":parent": parent, ":most": FINGERPRINTED_MAX }, |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
+        Ok(Some(found).filter(|(n, _)| *n <= FINGERPRINTED_MAX))
     }
 
     /// A number that changes with every commit of any other connection.

@@ -70,10 +70,15 @@ impl Sessions {
         })
     }
 
+    /// Whether there is anything to [reap](Sessions::reap).
+    pub(super) fn any_dead(&self, database: &Database) -> Result<bool, Failure> {
+        Ok(!self.dead(&database.sessions()?)?.is_empty())
+    }
+
     /// Ends the sessions of processes that are dead and removes what they left. Answers whether there were any.
     pub(super) fn reap(&self, database: &mut Database) -> Result<bool, Failure> {
         // A look without the write lock first: nearly always there is nothing to do.
-        if self.dead(&database.sessions()?)?.is_empty() {
+        if !self.any_dead(database)? {
             return Ok(false);
         }
         database.transact("sessions", |t| {

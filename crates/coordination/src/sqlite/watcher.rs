@@ -3,11 +3,11 @@
 //! the next tick is due.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fs::File,
     io,
     sync::{
-        Arc, Weak,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use super::{
     bell::{Bell, Ear, Heard, Nudge},
-    database::{Database, Failure, SessionRow},
+    database::{Database, Failure, Fingerprint, SessionRow},
     heartbeat,
     sessions::Sessions,
     silence::Silence,
@@ -33,38 +33,80 @@ const LOCK_WAITER_STACK_BYTES: usize = 64 << 10;
 /// What the watcher shares with its coordinator.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) changes: watch::Sender<u64>,
+    /// The directories that are watched.
+    watched: Mutex<BTreeMap<String, Watched>>,
     pub(super) lost: watch::Sender<bool>,
-    pub(super) bell: Bell,
+    bell: Bell,
+    /// Whether this process can't hear the bell, not even its own.
+    is_deaf: bool,
     nudge: Nudge,
     stop: AtomicBool,
 }
 
+/// A directory that somebody watches.
+#[derive(Debug, Default)]
+struct Watched {
+    changes: watch::Sender<u64>,
+    /// As it was when they were told last.
+    seen: Option<Fingerprint>,
+}
+
 impl Shared {
-    pub(super) fn new(bell: Bell) -> io::Result<Shared> {
+    pub(super) fn new(bell: Bell, ear: &Ear) -> io::Result<Shared> {
         Ok(Shared {
-            changes: watch::Sender::new(0),
+            watched: Mutex::default(),
             lost: watch::Sender::new(false),
             bell,
+            is_deaf: ear.is_deaf(),
             nudge: Nudge::new()?,
             stop: AtomicBool::new(false),
         })
     }
 
-    /// A change of ours was committed: tell everybody, here and in other processes.
+    /// A change of ours was committed: tell everybody, in other processes and here, where the watcher hears it, too.
     pub(super) fn committed(&self) {
-        self.changed();
         self.bell.ring();
+        if self.is_deaf {
+            self.watched().values_mut().for_each(Watched::has_changed);
+        }
     }
 
-    fn changed(&self) {
-        self.changes.send_modify(|n| *n += 1);
+    /// See [`crate::Coordinator::watch`].
+    pub(super) fn watch(&self, parent: &str) -> watch::Receiver<u64> {
+        self.watched().entry(parent.to_owned()).or_default().changes.subscribe()
+    }
+
+    /// A panic elsewhere leaves nothing half done here.
+    fn watched(&self) -> MutexGuard<'_, BTreeMap<String, Watched>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells those whose directory has changed.
+    fn look(&self, database: &Database) {
+        let parents: Vec<String> = self.watched().keys().cloned().collect();
+        for parent in parents {
+            // What can't be looked at may have changed: whoever reads it then is told why it can't be.
+            let now = database.fingerprint(&parent).unwrap_or_default();
+            let mut all = self.watched();
+            let Some(watched) = all.get_mut(&parent) else { continue };
+            if watched.changes.receiver_count() == 0 {
+                all.remove(&parent);
+            } else if now.is_none() || std::mem::replace(&mut watched.seen, now) != now {
+                watched.has_changed();
+            }
+        }
     }
 
     /// Ends the watcher's thread, soon.
     pub(super) fn stop(&self) {
         self.stop.store(true, Ordering::Release);
         self.nudge.give();
+    }
+}
+
+impl Watched {
+    fn has_changed(&mut self) {
+        self.changes.send_modify(|n| *n += 1);
     }
 }
 
@@ -139,7 +181,7 @@ impl Watcher {
         let data_version = self.database.data_version()?;
         let unseen = seen.replace(data_version) != Some(data_version);
         if heard.bell || unseen {
-            self.shared.changed();
+            self.shared.look(&self.database);
         }
         self.look_after_own()?;
         if self.others.is_some() {
