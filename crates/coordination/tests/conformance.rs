@@ -159,6 +159,7 @@ suite! {
     an_incarnation_has_one_session
     ephemeral_entries_need_a_session
     watches_wake_for_own_and_others_changes
+    a_watch_of_a_directory_wakes_for_every_kind_of_change
 }
 
 fn worker(n: u64) -> Incarnation {
@@ -175,7 +176,12 @@ async fn value(c: &C, path: &str) -> Option<Bytes> {
 
 /// Waits, by the watch alone, until `condition` holds.
 async fn until<F: Future<Output = bool>>(c: &C, condition: impl Fn() -> F) {
-    let mut watch = c.watch("/");
+    until_in(c, "/", condition).await;
+}
+
+/// The same by a watch of the directory `parent`.
+async fn until_in<F: Future<Output = bool>>(c: &C, parent: &str, condition: impl Fn() -> F) {
+    let mut watch = c.watch(parent);
     loop {
         watch.borrow_and_update();
         if condition().await {
@@ -392,6 +398,42 @@ async fn an_incarnation_has_one_session(b: &dyn Backend) {
 async fn ephemeral_entries_need_a_session(b: &dyn Backend) {
     let refused = b.open(None).await.create("/workers/1", "".into(), Lifetime::Session).await.unwrap_err();
     assert!(refused.to_string().contains("/workers/1 would live with a session"), "{refused}");
+}
+
+/// Few entries and many, and as many as before: whoever watches may count them.
+async fn a_watch_of_a_directory_wakes_for_every_kind_of_change(b: &dyn Backend) {
+    let (one, other) = (b.open(None).await, b.open(None).await);
+    // What is watched all the time is not seen for the first time each time.
+    let _watched = [one.watch("/a"), one.watch("/b")];
+    let mut version = create(&other, "/a/0", "made").await.unwrap();
+    for n in 1..120u32 {
+        create(&other, &format!("/a/{n}"), "").await.unwrap();
+        if !n.is_multiple_of(40) && n != 1 {
+            continue;
+        }
+        let change = tokio::spawn({
+            let (other, old) = (other.clone(), version);
+            async move { other.set("/a/0", Bytes::from(n.to_string()), old).await.unwrap() }
+        });
+        until_in(&one, "/a", || async { value(&one, "/a/0").await == Some(n.to_string().into()) }).await;
+        version = change.await.unwrap();
+    }
+    let name = |n: u32| if n.is_multiple_of(2) { "/b/even" } else { "/b/odd" };
+    let mut version = create(&other, name(0), "").await.unwrap();
+    for n in 0..4 {
+        let move_it = tokio::spawn({
+            let (other, old) = (other.clone(), version);
+            async move {
+                other.delete(name(n), old).await.unwrap();
+                create(&other, name(n + 1), "").await.unwrap()
+            }
+        });
+        until_in(&one, "/b", || async { value(&one, name(n + 1)).await.is_some() }).await;
+        version = move_it.await.unwrap();
+    }
+    let remove = tokio::spawn(async move { other.delete(name(4), version).await.unwrap() });
+    until_in(&one, "/b", || async { value(&one, name(4)).await.is_none() }).await;
+    remove.await.unwrap();
 }
 
 async fn watches_wake_for_own_and_others_changes(b: &dyn Backend) {

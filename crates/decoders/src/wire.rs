@@ -72,6 +72,7 @@ fn to_master(messages: Vec<WorkerMessage>) {
     let loaded = JobLoaded {
         phase: JobPhase::Map,
         plan: Plan { n_splits: 3, n_partitions: 2 },
+        user: "ada".to_owned(),
         code: CodeRef::Python { digest: "ab12".to_owned() },
         output: None,
         settings: Settings::default(),

@@ -17,14 +17,18 @@ pub const SPLIT_BYTES: u64 = 32 << 20;
 
 /// Splits that a small input is cut into, so that all workers have something to do.
 const SPLITS: u64 = 16;
+/// How many splits there are is a multiple of this: two or four slots then have equally many, and end together.
+const SPLITS_STEP: u64 = 4;
 /// Starting a task takes about as long as reading so much.
 const SPLIT_BYTES_MIN: u64 = 1 << 20;
 
 /// How much a split of these files holds unless the user wants otherwise: a 16th of them, but no more than `most` and
 /// not less than pays.
 pub fn suitable_split_bytes(files: &[InputFile], most: u64) -> u64 {
+    let most = most.max(1);
     let all = files.iter().fold(0u64, |sum, file| sum.saturating_add(file.length));
-    (all / SPLITS).clamp(SPLIT_BYTES_MIN.min(most), most)
+    let n = all.div_ceil(most).max(SPLITS).next_multiple_of(SPLITS_STEP);
+    all.div_ceil(n).clamp(SPLIT_BYTES_MIN.min(most), most)
 }
 
 /// What a file counts for at least: opening it takes about as long as reading so much. Without it a million
@@ -130,6 +134,15 @@ mod tests {
         let suits = |lengths: &[u64]| suitable_split_bytes(&files(lengths, Compression::None), SPLIT_BYTES);
         assert_eq!([suits(&[]), suits(&[1000]), suits(&[40 << 20, 60 << 20])], [1 << 20, 1 << 20, 100 << 16]);
         assert_eq!([suits(&[1 << 40]), suits(&[u64::MAX, 1])], [SPLIT_BYTES; 2]);
+    }
+
+    #[test]
+    fn slots_have_equally_many_splits() {
+        for length in [301_453_489, 1_000_908_839, (1 << 30) + 1] {
+            let files = files(&[length], Compression::None);
+            let n = split(&files, &TEXT, suitable_split_bytes(&files, SPLIT_BYTES)).len();
+            assert_eq!(n % 4, 0, "{length}: {n}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{io, path::PathBuf};
 
 use futures::{StreamExt, TryStreamExt};
 use mapreduce_core::{AttemptId, JobId, TaskId};
-use object_store::{GetResultPayload, ObjectStore, ObjectStoreExt, path::Path};
+use object_store::{GetOptions, GetResultPayload, ObjectStore, ObjectStoreExt, path::Path};
 
 use crate::{StorageError, Store, hdfs::Directories, paths};
 
@@ -79,7 +79,7 @@ enum Kept {
 
 /// What keeps the objects of `store`, if it has `object`.
 async fn kept(store: &Store, object: &Path) -> Result<Kept, StorageError> {
-    let found = match store.get(object).await {
+    let found = match store.get_opts(object, GetOptions { head: true, ..GetOptions::default() }).await {
         Ok(found) => found,
         Err(object_store::Error::NotFound { .. }) => return Ok(Kept::Elsewhere),
         Err(error) => return Err(StorageError::of(object, error)),

@@ -119,7 +119,8 @@ fn stage(path: &path::Path) -> io::Result<(File, path::PathBuf)> {
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
-/// What a plain request for a few bytes is answered.
+/// What a plain request for a few bytes is answered. Whoever asks for none wants to know about the object, and what the
+/// library knows is more.
 fn get(path: &path::Path, location: &Path, options: &GetOptions) -> io::Result<Option<GetResult>> {
     let GetOptions {
         if_match,
@@ -131,16 +132,13 @@ fn get(path: &path::Path, location: &Path, options: &GetOptions) -> io::Result<O
         head,
         ..
     } = options;
-    let is_plain = (if_match, if_none_match, if_modified_since, if_unmodified_since, version)
-        == (&None, &None, &None, &None, &None);
+    let is_plain = !head
+        && (if_match, if_none_match, if_modified_since, if_unmodified_since, version)
+            == (&None, &None, &None, &None, &None);
     let file = File::open(path)?;
     let metadata = file.metadata()?;
     let (size, last_modified) = (metadata.len(), metadata.modified()?.into());
-    let range = match range {
-        _ if *head => Some(0..0),
-        None => Some(0..size),
-        Some(range) => range.as_range(size).ok(),
-    };
+    let range = range.as_ref().map_or(Ok(0..size), |range| range.as_range(size)).ok();
     let Some(range) =
         range.filter(|range| range.end - range.start <= SMALL_BYTES && is_plain && metadata.is_file())
     else {
@@ -157,4 +155,59 @@ fn get(path: &path::Path, location: &Path, options: &GetOptions) -> io::Result<O
         attributes: Default::default(),
         extensions: Default::default(),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::{Error, ObjectStoreExt};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn store() -> (TempDir, Unsynced) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Unsynced::new(LocalFileSystem::new_with_prefix(directory.path()).unwrap());
+        (directory, store)
+    }
+
+    #[tokio::test]
+    async fn small_objects_and_large_ones_are_of_one_store() {
+        let (_directory, store) = store();
+        for length in [0, 1, SMALL_BYTES as usize, SMALL_BYTES as usize + 1] {
+            let path = Path::from(format!("dir/{length}"));
+            let content = Bytes::from(vec![7; length]);
+            store.put_opts(&path, content.clone().into(), PutMode::Create.into()).await.unwrap();
+            let again = store.put_opts(&path, "other".into(), PutMode::Create.into()).await;
+            assert!(matches!(again, Err(Error::AlreadyExists { .. })), "{again:?}");
+            assert_eq!(store.get(&path).await.unwrap().bytes().await.unwrap(), content);
+            assert_eq!(store.head(&path).await.unwrap().size, length as u64);
+            if length > 1 {
+                assert_eq!(store.get_range(&path, 1..length as u64).await.unwrap(), content.slice(1..));
+                let beyond = store.get_range(&path, length as u64..length as u64 + 1).await;
+                assert!(beyond.is_err(), "{beyond:?}");
+            }
+            store.put(&path, "other".into()).await.unwrap();
+            assert_eq!(store.get(&path).await.unwrap().bytes().await.unwrap(), "other");
+        }
+        // The first makes the directory.
+        for (n, name) in ["dir", "dir/absent", "absent"].into_iter().enumerate() {
+            let (read, head) = (store.get(&Path::from(name)).await, store.head(&Path::from(name)).await);
+            assert!(matches!(read, Err(Error::NotFound { .. })) || n == 0 && read.is_err(), "{read:?}");
+            assert!(matches!(head, Err(Error::NotFound { .. })) || n == 0 && head.is_err(), "{head:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_dead_writer_left_is_in_nobodys_way() {
+        let (directory, store) = store();
+        for n in 1..3 {
+            fs::write(directory.path().join(format!("object#{n}")), "unfinished").unwrap();
+        }
+        let path = Path::from("object");
+        assert!(store.get(&path).await.is_err());
+        store.put_opts(&path, "whole".into(), PutMode::Create.into()).await.unwrap();
+        assert_eq!(store.get(&path).await.unwrap().bytes().await.unwrap(), "whole");
+        let listed: Vec<_> = store.list(None).map(|object| object.unwrap().location).collect().await;
+        assert_eq!(listed, [path]);
+    }
 }

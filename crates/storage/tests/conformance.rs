@@ -24,8 +24,8 @@ use futures::{StreamExt, future::join_all, stream};
 use mapreduce_core::{Audit, Persisted, Stage};
 use mapreduce_storage::{
     Commit, Created, LocalCopyError, Marker, StorageError, Store, audit, commit, copy_locally, create,
-    delete_attempt, delete_job, failures, history as read_history, marker as read_marker, markers, open,
-    outcomes, paths, probe, put_file, read, read_range,
+    delete_attempt, delete_job, failures, history as read_history, make_job_dirs, marker as read_marker,
+    markers, open, outcomes, paths, probe, put_file, read, read_range,
     splits::{SplitSize, SplitWriter, read_split, upload},
     view::tree,
     winners,
@@ -38,7 +38,7 @@ static HDFS: LazyLock<hdfs_servers::Servers> = LazyLock::new(|| hdfs_servers::Se
 /// It ends with this process.
 static CEPH: LazyLock<ceph::Ceph> = LazyLock::new(ceph::Ceph::start);
 
-/// Runs one test against a store in memory, one in a directory, one in HDFS and one in S3.
+/// Runs one test against a store in memory, one in a directory, the same without syncs, one in HDFS and one in S3.
 macro_rules! conformance {
     ($($test:ident),* $(,)?) => {
         mod memory {$(
@@ -52,6 +52,14 @@ macro_rules! conformance {
             async fn $test() {
                 let directory = tempfile::tempdir().unwrap();
                 let url = format!("file://{}/storage", directory.path().display());
+                super::$test(super::open(&url).unwrap()).await;
+            }
+        )*}
+        mod unsynced {$(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                let directory = tempfile::tempdir().unwrap();
+                let url = format!("file://{}/storage?sync=no", directory.path().display());
                 super::$test(super::open(&url).unwrap()).await;
             }
         )*}
@@ -87,6 +95,20 @@ conformance!(
     a_local_copy_is_whole_or_not_there,
     deleting_an_attempt_leaves_the_others_and_deleting_a_job_leaves_nothing,
 );
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_job_in_a_directory_no_directory_is_left() {
+    for query in ["", "?sync=no"] {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("file://{}{query}", directory.path().display());
+        let store = open(&url).unwrap();
+        make_job_dirs(&url, JOB).unwrap();
+        create(&store, &paths::marker(JOB, map(0)), &marker(map(0), attempt(1, 1))).await.unwrap();
+        assert!(directory.path().join(paths::job_dir(JOB).as_ref()).exists());
+        delete_job(&store, JOB).await.unwrap();
+        assert!(!directory.path().join(paths::job_dir(JOB).as_ref()).exists(), "{query}");
+    }
+}
 
 async fn a_store_that_keeps_the_rules_passes_the_probe(store: Store) {
     // What another one left that was cut short goes, too.

@@ -247,3 +247,59 @@ async fn end_fork(executor: &mut dyn Process) -> io::Result<()> {
         other => Err(io::Error::other(format!("expected a clean exit, not {other:?}"))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mapreduce_core::{AttemptId, Epoch, Stage, TaskId};
+
+    use super::*;
+
+    fn assignment(job: u64, user: &str, digest: &str) -> Assignment {
+        Assignment {
+            job: JobId(job),
+            epoch: Epoch(1),
+            task: TaskId { stage: Stage::Map, index: 0 },
+            attempt: AttemptId { epoch: Epoch(1), number: 1 },
+            user: user.to_owned(),
+            code: CodeRef::Python { digest: digest.to_owned() },
+            timeout_ms: None,
+            more: false,
+        }
+    }
+
+    #[test]
+    fn only_the_same_code_of_the_same_user_is_served() {
+        let mut loaded = Loaded::new(&assignment(1, "ada", "ab12"));
+        assert!(!loaded.serves(&assignment(2, "eve", "ab12")));
+        assert!(!loaded.serves(&assignment(2, "ada", "cd34")));
+        assert!(loaded.serves(&assignment(1, "ada", "ab12")));
+        assert!(loaded.serves(&assignment(2, "ada", "ab12")));
+        let native = CodeRef::Native { digest: "ab12".to_owned() };
+        assert!(!loaded.serves(&Assignment { code: native, ..assignment(3, "ada", "ab12") }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_over_a_while_after_the_end_of_its_last_job() {
+        let mut loaded = Loaded::new(&assignment(1, "ada", "ab12"));
+        loaded.leave(JobId(2));
+        assert_eq!(loaded.end(), None);
+        loaded.leave(JobId(1));
+        assert!(!loaded.is_over());
+        assert!(loaded.serves(&assignment(2, "ada", "ab12")));
+        // The end of the first one is heard of late.
+        loaded.leave(JobId(1));
+        assert_eq!(loaded.end(), None);
+        loaded.leave(JobId(2));
+        sleep(KEPT).await;
+        assert!(loaded.is_over());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn there_is_an_end_to_the_jobs_it_serves() {
+        let mut loaded = Loaded::new(&assignment(0, "ada", "ab12"));
+        let n = (1..).take_while(|job| loaded.serves(&assignment(*job, "ada", "ab12"))).count();
+        assert_eq!(n as u32, JOBS_MAX - 1);
+        loaded.leave(JobId(n as u64));
+        assert!(loaded.is_over(), "nobody can need it");
+    }
+}

@@ -101,6 +101,11 @@ impl KeyBatch {
         &self.groups
     }
 
+    /// What each was looked up by, and its group.
+    pub(super) fn probes_and_groups(&self) -> impl Iterator<Item = (Probe, GroupId)> {
+        self.probes.iter().copied().zip(self.groups.iter().copied())
+    }
+
     /// How long each is, in order.
     pub fn lengths(&self) -> impl Iterator<Item = usize> {
         self.places.iter().map(|(_, length)| *length)

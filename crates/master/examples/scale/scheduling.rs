@@ -67,6 +67,7 @@ fn loaded(plan: Plan) -> JobLoaded {
     JobLoaded {
         phase: JobPhase::Map,
         plan,
+        user: "ada".to_owned(),
         code: CodeRef::Python { digest: "ab12".to_owned() },
         output: None,
         settings: Settings::default(),

@@ -4,8 +4,8 @@
 use mapreduce_core::FailureKind;
 use mapreduce_executor::{
     TaskError, UserFailure,
-    keys::tag,
-    map::{GroupId, KeyBatch, MapSink},
+    keys::{ShortKey, tag},
+    map::{FrequentKeys, GroupId, KeyBatch, MapSink},
     prefetch,
 };
 use pyo3::{
@@ -39,12 +39,13 @@ pub struct Mapper<'a, 'py> {
     /// The user's partitioner, if there is one.
     partition: Option<Bound<'py, PyAny>>,
     recent: RecentKeys<'py>,
+    frequent: FrequentKeys,
     waiting: Waiting<'py>,
     /// For every group the value that came last, and how often, which is not in the sink yet.
     pending: Vec<Pending<'py>>,
     /// What values took that became pending; those that are small, and as many as groups, don't count.
     pending_bytes: usize,
-    /// What was taken since it was looked whether the sink is full, and how many pairs were of recent keys.
+    /// What was taken since it was looked whether the sink is full, and how many pairs were of keys that needed no look.
     taken_bytes: usize,
     n_recent: usize,
     /// The key that is being looked up, and the value that is being put into the sink, encoded.
@@ -77,13 +78,15 @@ struct Pending<'py> {
 
 impl<'a, 'py> Mapper<'a, 'py> {
     pub fn new(function: &'a Bound<'py, PyAny>, partition: Option<Bound<'py, PyAny>>) -> Self {
-        let (recent, waiting, pending) = (RecentKeys::new(), Waiting::default(), Vec::new());
+        let (recent, frequent) = (RecentKeys::new(), FrequentKeys::default());
+        let (waiting, pending) = (Waiting::default(), Vec::new());
         let (pending_bytes, taken_bytes, n_recent) = (0, 0, 0);
         let (key, value) = (Vec::new(), Vec::new());
         Mapper {
             function,
             partition,
             recent,
+            frequent,
             waiting,
             pending,
             pending_bytes,
@@ -119,6 +122,7 @@ impl<'a, 'py> Mapper<'a, 'py> {
         self.put_pending(sink)?;
         self.pending = Vec::new();
         self.recent = RecentKeys::new();
+        self.frequent = FrequentKeys::default();
         Ok(())
     }
 
@@ -211,7 +215,16 @@ impl<'a, 'py> Mapper<'a, 'py> {
         }
         let can_wait = values::is_atom(value);
         if can_wait && let Some(text) = keys::text(key) {
-            self.waiting.keys.push_bytes(tag::TEXT, text.as_bytes());
+            let Some(short) = ShortKey::of_bytes(tag::TEXT, text.as_bytes()) else {
+                self.waiting.keys.push_bytes(tag::TEXT, text.as_bytes());
+                return self.wait(pair, is_shared, sink);
+            };
+            // No pair of this key waits: it would have been taken, too.
+            if let Some(group) = self.frequent.get(short) {
+                self.n_recent += 1;
+                return self.add(group, value, sink);
+            }
+            self.waiting.keys.push_short(short);
             return self.wait(pair, is_shared, sink);
         }
         let encoded = self.waiting.keys.push(|out| keys::encode(key, out));
@@ -271,6 +284,7 @@ impl<'a, 'py> Mapper<'a, 'py> {
                 self.add(group, value, sink)?;
             }
         }
+        self.frequent.put_all(&keys);
         keys.clear();
         self.waiting = Waiting { pairs, keys, has_shared: false };
         Ok(())
