@@ -25,7 +25,7 @@ pub fn runtime(_attached: Python<'_>) -> PyResult<&'static Runtime> {
     match *made {
         Some((pid, runtime)) if pid == std::process::id() => Ok(runtime),
         _ => {
-            let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+            let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
             let runtime =
                 runtime.map_err(|e| ClusterError::new_err(format!("can't start the event loop: {e}")))?;
             let runtime: &'static Runtime = Box::leak(Box::new(runtime));

@@ -121,13 +121,16 @@ pub fn history_dir(job: JobId) -> Path {
     in_job(job, "history")
 }
 
-/// The directories that every job comes to have, apart from those of single tasks.
-pub(crate) fn dirs(job: JobId) -> impl Iterator<Item = Path> {
-    let stages = [Stage::Map, Stage::Reduce];
-    let attempts = stages.map(|stage| in_job(job, &format!("attempts/{stage}")));
-    let markers = stages.map(|stage| markers_dir(job, stage));
-    let others = ["code", "history", "input", "manifest"].map(|name| in_job(job, name));
-    attempts.into_iter().chain(markers).chain(others)
+/// The directories of the records that every job comes to have.
+pub(crate) fn record_dirs(job: JobId) -> impl Iterator<Item = Path> {
+    let markers = [Stage::Map, Stage::Reduce].map(|stage| markers_dir(job, stage));
+    markers.into_iter().chain(["history", "manifest"].map(|name| in_job(job, name)))
+}
+
+/// The directories of what may be so small that it is in records instead.
+pub(crate) fn data_dirs(job: JobId) -> impl Iterator<Item = Path> {
+    let attempts = [Stage::Map, Stage::Reduce].map(|stage| in_job(job, &format!("attempts/{stage}")));
+    attempts.into_iter().chain(["code", "input"].map(|name| in_job(job, name)))
 }
 
 /// The directories that hold those, the innermost first.

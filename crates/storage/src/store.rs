@@ -61,15 +61,17 @@ pub fn answers_at_once(url: &str) -> bool {
 }
 
 /// Makes the directories of a job that is about to be uploaded, if `url` names a local directory: all of them
-/// with a sync for each level. Left to the first object in each, every one of them costs several.
+/// with a sync for each level. Left to the first object in each, every one of them costs several. Where nothing is synced,
+/// only those that will be needed.
 pub fn make_job_dirs(url: &str, job: JobId) -> Result<(), StorageError> {
     let Some(url) = Url::parse(url).ok().filter(|url| url.scheme() == "file") else { return Ok(()) };
     let Ok(root) = url.to_file_path() else { return Ok(()) };
     let make = || {
-        for dir in paths::dirs(job) {
+        let is_synced = url.query() != Some(UNSYNCED);
+        for dir in paths::record_dirs(job).chain(paths::data_dirs(job).filter(|_| is_synced)) {
             fs::create_dir_all(root.join(dir.as_ref()))?;
         }
-        if url.query() == Some(UNSYNCED) {
+        if !is_synced {
             return Ok(());
         }
         let changed = paths::dirs_of_dirs(job).into_iter().map(|dir| root.join(dir.as_ref()));

@@ -1,6 +1,7 @@
 //! The executables of native jobs: fetched from storage once, and kept on the local disk by their digest.
 
 use std::{
+    fs::File,
     io,
     path::{Path, PathBuf},
     time::Duration,
@@ -12,8 +13,14 @@ use mapreduce_storage::{
     copies::{self, CopyKind},
     copy_locally, paths,
 };
-use tokio::{runtime::Handle, sync::Mutex, task::spawn_blocking};
+use tokio::{
+    runtime::Handle,
+    sync::{Mutex, OnceCell},
+    task::spawn_blocking,
+};
 
+/// The program that this process runs, whatever has become of its file; to a child that has not begun its own yet, too.
+const OWN: &str = "/proc/self/exe";
 /// How long another process is waited for that fetches something.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -22,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Programs {
     /// Looked at and found whole. What an earlier process left may be damaged.
     intact: Mutex<Vec<PathBuf>>,
+    /// The digest of this process's own program, once it has been asked for; none if that can't be read.
+    own: OnceCell<Option<String>>,
 }
 
 impl Programs {
@@ -33,6 +42,11 @@ impl Programs {
         job: JobId,
         digest: &str,
     ) -> Result<PathBuf, LocalCopyError> {
+        // A program that has started its cluster itself is what the cluster runs.
+        let own = self.own.get_or_init(|| async { spawn_blocking(digest_of_own).await.ok()?.ok() });
+        if own.await.as_deref() == Some(digest) {
+            return Ok(OWN.into());
+        }
         let refused = |source| LocalCopyError::Disk { path: scratch.display().to_string(), source };
         let directory = copies::directory(scratch).map_err(refused)?;
         let path = copies::path(&directory, CopyKind::Program, digest);
@@ -49,6 +63,12 @@ impl Programs {
         intact.push(path.clone());
         Ok(path)
     }
+}
+
+fn digest_of_own() -> io::Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(File::open(OWN)?)?;
+    Ok(hasher.finalize().to_hex().to_string())
 }
 
 /// Sees to it that the program is there. One process of the machine does so at a time.
@@ -98,5 +118,15 @@ mod tests {
         fs::remove_file(&path).unwrap();
         fetched(&first).await;
         assert_eq!(fs::read(&path).unwrap(), b"program");
+    }
+
+    #[tokio::test]
+    async fn what_this_process_runs_is_not_fetched() {
+        let (store, scratch) = (open("memory:///").unwrap(), tempfile::tempdir().unwrap());
+        let program = fs::read(std::env::current_exe().unwrap()).unwrap();
+        let digest = blake3::hash(&program).to_hex().to_string();
+        let path = Programs::default().fetch(&store, scratch.path(), JobId(1), &digest).await.unwrap();
+        assert_eq!(fs::read(path).unwrap(), program);
+        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0);
     }
 }
