@@ -2,6 +2,7 @@
 
 import os
 import signal
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ def test_a_job_of_the_same_code_that_follows_soon_needs_no_new_process(cluster):
 
 def test_a_job_of_other_code_finds_a_process_of_its_own(cluster):
     seen = [run(cluster, map_func) for _ in range(5) for map_func in (pids, others_pids)]
-    assert all(one != other for one, other in zip(seen, seen[1:], strict=False))
+    assert all(one != other for one, other in pairwise(seen))
 
 
 def test_a_process_in_which_an_attempt_has_failed_serves_no_other_job(cluster):
