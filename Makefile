@@ -58,19 +58,9 @@ demo: build
 demo-containers: images
 	MAPREDUCE_BACKEND=compose python examples/demo.py
 
-# Most tests wait most of the time, so those in Rust and those in Python run side by side; what the first print comes
-# when both have ended, or in full at any time in RUST_TESTS_LOG. Whoever interrupts one ends both.
-RUST_TESTS := cargo test --locked --workspace --exclude mapreduce-python
-RUST_TESTS_LOG := $(or $(CARGO_TARGET_DIR),target)/tests-in-rust.log
 test: build
-	$(RUST_TESTS) --no-run
-	@set -m; $(RUST_TESTS) >$(RUST_TESTS_LOG) 2>&1 & rust=$$!; set +m; \
-	trap 'kill -- -$$rust 2>/dev/null' EXIT; \
-	failed=; \
-	python -m pytest || failed="$$failed Python"; \
-	wait $$rust || failed="$$failed Rust"; \
-	cat $(RUST_TESTS_LOG); \
-	[ -z "$$failed" ] || { echo >&2 "make: tests failed in:$$failed"; exit 1; }
+	cargo test --locked --workspace --exclude mapreduce-python
+	python -m pytest
 
 # Random storms, one after the other: make storm RUNS=200 [SEED=1000]. With a seed, the same ones again. ON="zookeeper hdfs"
 # plays them on real servers, which it starts: zookeeper or etcd, hdfs or s3, or one of each.

@@ -246,7 +246,11 @@ impl Coordinator for Sqlite {
         // Here too, so that the answer is right even if no master is alive to look out for deaths.
         if self.read(move |database| sessions.any_dead(database)).await? {
             let sessions = self.sessions.clone();
-            self.run(move |database| Ok(reap(&sessions, database, &shared))).await?;
+            let reap = move |database: &mut Database| {
+                reap(&sessions, database, &shared);
+                Ok(())
+            };
+            self.run(reap).await?;
         }
         self.read(move |database| database.children(&parent)).await
     }
