@@ -67,13 +67,13 @@ def storm(cluster, n_strings):
     job = job_of(cluster, future)
     finished = {task.id for task in job.tasks if task.state == "committed"}
     before = launches(cluster, future, finished)
+    if job.owner is None or len(finished) == len(job.tasks):
+        sys.exit("FAIL: the job was over before the storm; give it more --strings")
     victims = [*monitoring.get_registered_workers()[0], job.owner]
     cluster.kill(*victims)
 
     title("The storm: kill -9 of every worker and of the master that owns the job")
     print(*(f"killed {victim}" for victim in victims), sep="\n")
-    if len(finished) == len(job.tasks):
-        sys.exit("FAIL: the job was over before the storm; give it more --strings")
 
     wait_until(lambda: job_of(cluster, future).owner not in (None, job.owner), "another master owns the job")
     title("After the storm: another master owns the job, and nobody works")
@@ -129,7 +129,7 @@ def count_words(cluster, n_files):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--strings", type=int, default=500_000, help="strings whose letters are counted")
+    parser.add_argument("--strings", type=int, default=1_000_000, help="strings whose letters are counted")
     parser.add_argument("--files", type=int, default=None, help="files whose words are counted; unasked: all")
     arguments = parser.parse_args()
     with LocalCluster(Auth("admin", "admin"), n_workers=4, n_masters=2) as cluster:

@@ -53,6 +53,9 @@ class Answers(http.server.BaseHTTPRequestHandler):
             return self.answer(404, "<Error><Code>NoSuchKey</Code></Error>")
         return self.answer(200, objects[path])
 
+    def do_HEAD(self):
+        self.do_GET()
+
     def listing(self, objects, prefix):
         names = [path.removeprefix("/bucket/") for path in objects]
         entries = "".join(
@@ -80,8 +83,9 @@ class Answers(http.server.BaseHTTPRequestHandler):
         self.send_header("ETag", '"e"')
         self.send_header("Last-Modified", formatdate(0, usegmt=True))
         self.end_headers()
-        with contextlib.suppress(ConnectionError):  # Who asked was killed.
-            self.wfile.write(content)
+        if self.command != "HEAD":
+            with contextlib.suppress(ConnectionError):  # Who asked was killed.
+                self.wfile.write(content)
 
     def log_message(self, *_):
         """Standard error is for errors."""

@@ -98,6 +98,6 @@ def test_every_example_is_run():
 
 def test_the_demo_at_a_small_size(environment):
     """`make demo` plays it at full size."""
-    output = run_python(EXAMPLES / "demo.py", "--strings", "200000", "--files", "40", env=environment)
+    output = run_python(EXAMPLES / "demo.py", "--strings", "1000000", "--files", "40", env=environment)
     assert "ran again: 0" in output
     assert output.endswith("PASS\n")
