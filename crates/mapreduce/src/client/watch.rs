@@ -129,7 +129,7 @@ impl Watch {
     async fn connect_or_wait(&mut self) -> Result<Option<JobUpdate>, ClientError> {
         let inner = self.inner.clone();
         let mut masters_change = inner.masters.changes();
-        let mut jobs_change = inner.masters.coordinator.watch("/jobs");
+        let mut jobs_change = inner.masters.coordinator.watch(records::JOBS);
         masters_change.borrow_and_update();
         jobs_change.borrow_and_update();
         for master in inner.masters.live().await? {

@@ -218,7 +218,7 @@ impl Handle {
 
 /// Sends the record now and at every change that a client can see, until the job has ended.
 async fn watch(context: Context, mut record: JobRecord, updates: mpsc::Sender<Result<JobUpdate, Status>>) {
-    let mut changes = context.coordinator.watch("/jobs");
+    let mut changes = context.coordinator.watch(records::JOBS);
     if updates.send(Ok(to_update(&record))).await.is_err() {
         return;
     }
