@@ -55,6 +55,22 @@ def test_values_keep_their_order_when_most_keys_are_new(cluster):
     assert dict(result)["hot"] == [value for i in range(0, 30_000, 8) for value in (i, i + 1)]
 
 
+def test_texts_of_all_lengths_and_kinds_are_keys(cluster):
+    """Each as fresh objects, which only their pairs hold, and once as one whose UTF-8 was asked for before."""
+
+    def map_func(data):
+        for last in data:
+            for n in range(40):
+                for text in ["x" * n + last, last * n, "y" * n, last + "\0" * n, "\0" * n + last]:
+                    yield "".join([text[: n // 2], text[n // 2 :]]), 1
+                    yield text.encode().decode(), 2
+                    yield text, text.isidentifier() + len(f"{text!a}") + len(text.encode())
+
+    lasts = ["", "a", "\x7f", "\x80", "\xff", "\u1234", "\U0001f600", "\0"]
+    result = cluster.mapreduce(lasts * 3, map_func, sum).result()
+    assert result == reference(lasts * 3, map_func, sum)
+
+
 @pytest.mark.parametrize("lazily", [False, True])
 def test_values_keep_their_order_however_they_are_taken(cluster, lazily):
     """Keys that are the same object, equal ones and no plain ones; pairs that are lists; values that change later."""

@@ -19,7 +19,7 @@ use std::{sync::LazyLock, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use clients::{C, LONG, count_through, more, read, refusal, session, stop_and_kill_a_process};
+use clients::{C, LONG, PATIENCE, count_through, more, read, refusal, session, stop_and_kill_a_process};
 use etcd_servers::Servers;
 use mapreduce_coordination::{CoordinationError, Entry, Lifetime, Version, open};
 use proxy::Proxy;
@@ -106,7 +106,7 @@ async fn a_write_that_arrives_after_its_client_has_read_is_not_made() {
     assert_eq!(read(&c, "/a/x").await, expected);
     // The server tells the old connection, too, that the session's key was written.
     let mut named = proxy.named.clone();
-    let named_before = *timeout(LONG, named.wait_for(|n| *n > 0)).await.unwrap().unwrap();
+    let named_before = *timeout(PATIENCE, named.wait_for(|n| *n > 0)).await.unwrap().unwrap();
     proxy.deliver_the_write();
     // And again when it refuses the write.
     while *named.borrow_and_update() == named_before {

@@ -5,8 +5,11 @@
 //! the bytes. It is empty for what the bytes decode to, else `b` (a bool), `f` (a float that is whole) or `p` and
 //! a pickle.
 
-use mapreduce_executor::keys::{self, Number, Piece, Pieces, tag};
+use std::slice;
+
+use mapreduce_executor::keys::{self, Number, Piece, Pieces, SHORT_BYTES, ShortKey, tag};
 use pyo3::{
+    ffi,
     prelude::*,
     types::{PyBool, PyBytes, PyFloat, PyFrozenSet, PyInt, PyString, PyTuple},
 };
@@ -31,10 +34,38 @@ pub fn encode(key: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<Origin> {
     encode_nested(key, out, 0)
 }
 
-/// The text that a key is, as most are, if it has a UTF-8.
+/// The UTF-8 of the text that a key is, as most are, if it has one; and the short key that it is, if it is short.
 #[inline]
-pub fn text<'a>(key: &'a Bound<'_, PyAny>) -> Option<&'a str> {
-    key.cast_exact::<PyString>().ok()?.to_str().ok()
+pub fn text<'a>(key: &'a Bound<'_, PyAny>) -> Option<(&'a str, Option<ShortKey>)> {
+    let text = utf8(key.cast_exact::<PyString>().ok()?)?;
+    let offset = (text.as_ptr() as usize).wrapping_sub(key.as_ptr() as usize);
+    let short = if (SHORT_BYTES..=48).contains(&offset) {
+        // SAFETY: so near to where the object begins there is only the object, of which nothing but its header of 40 or 48
+        // bytes comes before its text, if that is ASCII; any other text stands elsewhere. So the 16 bytes that end with the
+        // text are in the object, and behind its count of references. Nobody writes them as long as this thread holds the GIL;
+        // an interpreter without one has a longer header.
+        let last = unsafe {
+            key.as_ptr().byte_add(offset + text.len() - SHORT_BYTES).cast::<[u8; SHORT_BYTES]>().read()
+        };
+        ShortKey::of_last_bytes(tag::TEXT, last, text.len())
+    } else {
+        ShortKey::of_bytes(tag::TEXT, text.as_bytes())
+    };
+    Some((text, short))
+}
+
+/// A text's UTF-8, if it has one. What PyO3 offers is not inlined, which a pair of short objects feels.
+#[inline]
+fn utf8<'a>(text: &'a Bound<'_, PyString>) -> Option<&'a str> {
+    let mut n_bytes = 0;
+    // SAFETY: the object is a text and is alive.
+    let bytes = unsafe { ffi::PyUnicode_AsUTF8AndSize(text.as_ptr(), &raw mut n_bytes) };
+    if bytes.is_null() {
+        drop(PyErr::take(text.py()));
+        return None;
+    }
+    // SAFETY: so many bytes of UTF-8 are there, unchanged as long as the object is.
+    Some(unsafe { str::from_utf8_unchecked(slice::from_raw_parts(bytes.cast(), n_bytes as usize)) })
 }
 
 /// Appends the bytes of `value`, whose order is to be that of values. What has no order, or another one than its

@@ -18,10 +18,16 @@ impl ShortKey {
         (key.len() <= SHORT_BYTES).then(|| ShortKey { word: load(key), length: key.len() })
     }
 
+    /// Its bytes, filled up with zeros.
+    #[inline]
+    pub(crate) fn bytes(self) -> [u8; SHORT_BYTES] {
+        self.word.to_le_bytes()
+    }
+
     /// Appends its bytes.
     #[inline]
     pub fn put(self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.word.to_le_bytes());
+        out.extend_from_slice(&self.bytes());
         out.truncate(out.len() - (SHORT_BYTES - self.length));
     }
 
@@ -36,6 +42,16 @@ impl ShortKey {
         // The byte that ends it is zero, and there may be no other below.
         let has_zero = zeros(word) & mask(bytes.len()) != 0;
         (!has_zero).then_some(ShortKey { word: word << 8 | u128::from(tag), length })
+    }
+
+    /// The same of the last `n` of these bytes, whatever the others are. It has no branch for each of a few lengths, which
+    /// no processor foresees.
+    #[inline]
+    pub fn of_last_bytes(tag: u8, bytes: [u8; SHORT_BYTES], n: usize) -> Option<ShortKey> {
+        let n_others = (SHORT_BYTES - 2).checked_sub(n)?;
+        let word = u128::from_le_bytes(bytes) >> 16 >> (8 * n_others);
+        let has_zero = zeros(word) & mask(n) != 0;
+        (!has_zero).then_some(ShortKey { word: word << 8 | u128::from(tag), length: n + 2 })
     }
 }
 
@@ -76,7 +92,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_what_the_format_says(bytes in prop::collection::vec(prop_oneof![Just(0u8), 1..=255u8], 0..20)) {
+        fn it_is_what_the_format_says(
+            bytes in prop::collection::vec(prop_oneof![Just(0u8), 1..=255u8], 0..20),
+            others in any::<[u8; SHORT_BYTES]>(),
+        ) {
             let expected = [&[tag::TEXT], bytes.as_slice(), &[tag::END]].concat();
             let short = ShortKey::of_bytes(tag::TEXT, &bytes);
             let is_short = expected.len() <= SHORT_BYTES && !bytes.contains(&0);
@@ -87,6 +106,9 @@ mod tests {
                 prop_assert_eq!(&put[3..], &expected);
                 prop_assert_eq!(Some(key), ShortKey::encoded(&expected));
             }
+            let longer = [others.as_slice(), &bytes].concat();
+            let last = longer.last_chunk().unwrap();
+            prop_assert_eq!(ShortKey::of_last_bytes(tag::TEXT, *last, bytes.len()), short);
         }
     }
 }

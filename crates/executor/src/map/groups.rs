@@ -26,10 +26,10 @@ impl GroupId {
 /// Keys that are looked up together, which is quicker than one by one.
 #[derive(Debug, Default)]
 pub struct KeyBatch {
-    bytes: Vec<u8>,
-    /// Where each begins in `bytes`, and how long it is.
-    places: Vec<(usize, usize)>,
     probes: Vec<Probe>,
+    /// Those that are not short, one behind the other, and where each begins.
+    long: Vec<u8>,
+    starts: Vec<usize>,
     groups: Vec<GroupId>,
 }
 
@@ -37,11 +37,14 @@ impl KeyBatch {
     /// Takes the key that `put` appends, and answers as it does.
     #[inline]
     pub fn push<T>(&mut self, put: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-        let start = self.bytes.len();
-        let answer = put(&mut self.bytes);
-        let key = &self.bytes[start..];
-        self.places.push((start, key.len()));
-        self.probes.push(Probe::of(key));
+        let start = self.long.len();
+        let answer = put(&mut self.long);
+        let probe = Probe::of(&self.long[start..]);
+        self.probes.push(probe);
+        match probe.is_short() {
+            true => self.long.truncate(start),
+            false => self.starts.push(start),
+        }
         answer
     }
 
@@ -57,42 +60,40 @@ impl KeyBatch {
     /// Takes a short key.
     #[inline]
     pub fn push_short(&mut self, key: ShortKey) {
-        self.places.push((self.bytes.len(), key.length));
         self.probes.push(Probe::short(key));
-        // All of them, since it takes longer to ask how many.
-        self.bytes.extend_from_slice(&key.word.to_le_bytes());
     }
 
     /// Gives the last key back: appends it to `key`.
     pub fn pop(&mut self, key: &mut Vec<u8>) {
-        if let Some((start, length)) = self.places.pop() {
-            key.extend_from_slice(&self.bytes[start..start + length]);
-            self.bytes.truncate(start);
-            self.probes.pop();
+        match self.probes.pop().map(Probe::key) {
+            Some(Some(short)) => short.put(key),
+            Some(None) => key.extend(self.long.drain(self.starts.pop().unwrap_or_default()..)),
+            None => {}
         }
     }
 
     /// How many there are.
+    #[inline]
     pub fn len(&self) -> usize {
-        self.places.len()
+        self.probes.len()
     }
 
-    /// How long all of them are together.
+    /// How many bytes those have together that are not short.
     #[inline]
-    pub fn n_bytes(&self) -> usize {
-        self.bytes.len()
+    pub fn long_bytes(&self) -> usize {
+        self.long.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.probes.is_empty()
     }
 
     /// Forgets them.
     pub fn clear(&mut self) {
-        self.bytes.clear();
-        self.places.clear();
         self.probes.clear();
+        self.long.clear();
+        self.starts.clear();
         self.groups.clear();
     }
 
@@ -101,14 +102,9 @@ impl KeyBatch {
         &self.groups
     }
 
-    /// What each was looked up by, and its group.
-    pub(super) fn probes_and_groups(&self) -> impl Iterator<Item = (Probe, GroupId)> {
-        self.probes.iter().copied().zip(self.groups.iter().copied())
-    }
-
     /// How long each is, in order.
     pub fn lengths(&self) -> impl Iterator<Item = usize> {
-        self.places.iter().map(|(_, length)| *length)
+        self.probes.iter().map(|probe| probe.length())
     }
 }
 
@@ -179,15 +175,21 @@ impl Groups {
         mut found: impl FnMut(GroupId),
         partition: impl Fn(&[u8]) -> u32,
     ) {
-        let KeyBatch { bytes, places, probes, groups } = batch;
+        let KeyBatch { probes, long, starts, groups } = batch;
         self.n_looked_up += probes.len();
         groups.clear();
-        for (&(start, length), &probe) in places.iter().zip(probes.iter()) {
-            let key = &bytes[start..start + length];
-            let no_hint = |_: &mut Vec<u8>| Ok::<(), std::convert::Infallible>(());
-            let group = match self.table.find(probe, key, &self.keys) {
+        let ends = starts.iter().skip(1).copied().chain([long.len()]);
+        let mut long = starts.iter().zip(ends).map(|(start, end)| &long[*start..end]);
+        for &probe in probes.iter() {
+            let long = if probe.is_short() { &[] } else { long.next().unwrap_or_default() };
+            let group = match self.table.find(probe, long, &self.keys) {
                 Some(group) => GroupId(group),
-                None => self.add(probe, key, no_hint, partition(key)).unwrap_or_else(|never| match never {}),
+                None => {
+                    let short = probe.key().map(ShortKey::bytes);
+                    let key = short.as_ref().map_or(long, |bytes| &bytes[..probe.length()]);
+                    let no_hint = |_: &mut Vec<u8>| Ok::<(), std::convert::Infallible>(());
+                    self.add(probe, key, no_hint, partition(key)).unwrap_or_else(|never| match never {})
+                }
             };
             found(group);
             groups.push(group);

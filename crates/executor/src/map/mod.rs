@@ -1,6 +1,5 @@
 //! The map side: pairs come in, in any order, and go out as one file, sorted and grouped within each partition.
 
-mod frequent;
 mod groups;
 mod order;
 mod output;
@@ -11,7 +10,6 @@ mod sample;
 mod sink;
 mod table;
 
-pub use frequent::FrequentKeys;
 pub use groups::{GroupId, KeyBatch};
 pub use partitioner::Partitioner;
 pub use sample::sample;

@@ -17,7 +17,7 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Probe {
     /// A short key, filled up with zeros; of a long one the hash.
-    pub(super) words: [u64; 2],
+    words: [u64; 2],
     length: u32,
 }
 
@@ -39,13 +39,26 @@ impl Probe {
         Probe { words: [xxh3_64(key), 0], length: u32::try_from(key.len()).unwrap_or(u32::MAX) }
     }
 
+    #[inline]
     pub(super) fn is_short(self) -> bool {
         self.length as usize <= SHORT_BYTES
     }
 
+    /// The key, if it is short.
+    #[inline]
+    pub(super) fn key(self) -> Option<ShortKey> {
+        let word = u128::from(self.words[0]) | u128::from(self.words[1]) << 64;
+        self.is_short().then_some(ShortKey { word, length: self.length as usize })
+    }
+
+    /// How long the key is.
+    pub(super) fn length(self) -> usize {
+        self.length as usize
+    }
+
     /// Both halves multiplied and folded, as wyhash does. The constants are digits of pi.
     #[inline]
-    pub(super) fn hash(self) -> usize {
+    fn hash(self) -> usize {
         let a = self.words[0] ^ 0x243f_6a88_85a3_08d3;
         let b = self.words[1] ^ 0x1319_8a2e_0370_7344 ^ u64::from(self.length);
         let product = u128::from(a) * u128::from(b);
@@ -62,25 +75,12 @@ pub(super) struct Table {
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Slot {
+struct Slot {
     /// As in the key's [`Probe`]; the second word of a long key says where the key is.
     words: [u64; 2],
     length: u32,
     /// The group's number plus one; 0: the slot is free.
     group: u32,
-}
-
-impl Slot {
-    pub(super) fn new(probe: Probe, words: [u64; 2], group: u32) -> Slot {
-        Slot { words, length: probe.length, group: group + 1 }
-    }
-
-    /// The group, if there is one and its key has this probe, of a short key.
-    #[inline]
-    pub(super) fn group_of(&self, probe: Probe) -> Option<u32> {
-        let is_it = self.words == probe.words && self.length == probe.length;
-        self.group.checked_sub(1).filter(|_| is_it)
-    }
 }
 
 /// Slots of a table that has just begun.
@@ -90,7 +90,8 @@ impl Table {
     /// What a group takes here: between two and four slots.
     pub(super) const GROUP_BYTES: usize = 3 * size_of::<Slot>();
 
-    /// The group of `key`, whose probe this is; none if it is new. `keys` is where all keys are.
+    /// The group of `key`, whose probe this is; none if it is new. `keys` is where all keys are. If the key is short, the probe
+    /// alone says it.
     #[inline]
     pub(super) fn find(&self, probe: Probe, key: &[u8], keys: &[u8]) -> Option<u32> {
         let mask = self.slots.len().wrapping_sub(1);
@@ -120,7 +121,7 @@ impl Table {
         }
         self.n_taken += 1;
         let words = if probe.is_short() { probe.words } else { [probe.words[0], start as u64] };
-        self.put(Slot::new(probe, words, group));
+        self.put(Slot { words, length: probe.length, group: group + 1 });
     }
 
     fn put(&mut self, slot: Slot) {

@@ -73,7 +73,8 @@ impl<V: Datum> Pairs<V> {
             Waiting::Whole(_) => 0,
             Waiting::Encoded(bytes, _) => bytes.len(),
         };
-        self.piled_bytes + self.keys.len() * PAIR_BYTES + self.keys.n_bytes() + value_bytes >= BYTES_AT_ONCE
+        self.piled_bytes + self.keys.len() * PAIR_BYTES + self.keys.long_bytes() + value_bytes
+            >= BYTES_AT_ONCE
     }
 }
 

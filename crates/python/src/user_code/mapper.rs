@@ -4,8 +4,8 @@
 use mapreduce_core::FailureKind;
 use mapreduce_executor::{
     TaskError, UserFailure,
-    keys::{ShortKey, tag},
-    map::{FrequentKeys, GroupId, KeyBatch, MapSink},
+    keys::tag,
+    map::{GroupId, KeyBatch, MapSink},
     prefetch,
 };
 use pyo3::{
@@ -39,7 +39,6 @@ pub struct Mapper<'a, 'py> {
     /// The user's partitioner, if there is one.
     partition: Option<Bound<'py, PyAny>>,
     recent: RecentKeys<'py>,
-    frequent: FrequentKeys,
     waiting: Waiting<'py>,
     /// For every group the value that came last, and how often, which is not in the sink yet.
     pending: Vec<Pending<'py>>,
@@ -66,7 +65,7 @@ struct Waiting<'py> {
 impl Waiting<'_> {
     /// Enough to keep the memory busy, and few enough to stay in the cache.
     fn are_enough(&self) -> bool {
-        self.pairs.len() >= 128 || self.keys.n_bytes() >= BYTES_BETWEEN_LOOKS
+        self.pairs.len() >= 128 || self.keys.long_bytes() >= BYTES_BETWEEN_LOOKS
     }
 }
 
@@ -78,15 +77,13 @@ struct Pending<'py> {
 
 impl<'a, 'py> Mapper<'a, 'py> {
     pub fn new(function: &'a Bound<'py, PyAny>, partition: Option<Bound<'py, PyAny>>) -> Self {
-        let (recent, frequent) = (RecentKeys::new(), FrequentKeys::default());
-        let (waiting, pending) = (Waiting::default(), Vec::new());
+        let (recent, waiting, pending) = (RecentKeys::new(), Waiting::default(), Vec::new());
         let (pending_bytes, taken_bytes, n_recent) = (0, 0, 0);
         let (key, value) = (Vec::new(), Vec::new());
         Mapper {
             function,
             partition,
             recent,
-            frequent,
             waiting,
             pending,
             pending_bytes,
@@ -122,7 +119,6 @@ impl<'a, 'py> Mapper<'a, 'py> {
         self.put_pending(sink)?;
         self.pending = Vec::new();
         self.recent = RecentKeys::new();
-        self.frequent = FrequentKeys::default();
         Ok(())
     }
 
@@ -190,16 +186,19 @@ impl<'a, 'py> Mapper<'a, 'py> {
     fn take(&mut self, pair: Bound<'py, PyAny>, sink: &mut MapSink) -> Result<(), UserFailure> {
         match pair.cast_into::<PyTuple>() {
             Ok(tuple) => self.emit(tuple, sink),
-            Err(error) => {
-                let thing = error.into_inner();
-                match thing.cast::<PyList>() {
-                    Ok(list) if list.len() == 2 => self.emit(list.to_tuple(), sink),
-                    _ => Err(not_a_pair(&thing)),
-                }
-            }
+            Err(error) => self.take_list(&error.into_inner(), sink),
         }
     }
 
+    #[cold]
+    fn take_list(&mut self, thing: &Bound<'py, PyAny>, sink: &mut MapSink) -> Result<(), UserFailure> {
+        match thing.cast::<PyList>() {
+            Ok(list) if list.len() == 2 => self.emit(list.to_tuple(), sink),
+            _ => Err(not_a_pair(thing)),
+        }
+    }
+
+    #[inline]
     fn emit(&mut self, pair: Bound<'py, PyTuple>, sink: &mut MapSink) -> Result<(), UserFailure> {
         let [key, value] = pair.as_slice() else { return Err(not_a_pair(&pair)) };
         let is_shared = is_shared(key);
@@ -213,22 +212,29 @@ impl<'a, 'py> Mapper<'a, 'py> {
                 return self.add(group, value, sink);
             }
         }
-        let can_wait = values::is_atom(value);
-        if can_wait && let Some(text) = keys::text(key) {
-            let Some(short) = ShortKey::of_bytes(tag::TEXT, text.as_bytes()) else {
-                self.waiting.keys.push_bytes(tag::TEXT, text.as_bytes());
-                return self.wait(pair, is_shared, sink);
-            };
-            // No pair of this key waits: it would have been taken, too.
-            if let Some(group) = self.frequent.get(short) {
-                self.n_recent += 1;
-                return self.add(group, value, sink);
+        if values::is_atom(value)
+            && let Some((text, short)) = keys::text(key)
+        {
+            match short {
+                Some(short) => self.waiting.keys.push_short(short),
+                None => self.waiting.keys.push_bytes(tag::TEXT, text.as_bytes()),
             }
-            self.waiting.keys.push_short(short);
             return self.wait(pair, is_shared, sink);
         }
+        self.emit_other(pair, is_shared, sink)
+    }
+
+    /// Takes a pair whose key is no text, or whose value may change.
+    #[inline(never)]
+    fn emit_other(
+        &mut self,
+        pair: Bound<'py, PyTuple>,
+        is_shared: bool,
+        sink: &mut MapSink,
+    ) -> Result<(), UserFailure> {
+        let [key, value] = pair.as_slice() else { return Err(not_a_pair(&pair)) };
         let encoded = self.waiting.keys.push(|out| keys::encode(key, out));
-        if can_wait && matches!(encoded, Ok(Origin::Canonical)) {
+        if values::is_atom(value) && matches!(encoded, Ok(Origin::Canonical)) {
             return self.wait(pair, is_shared, sink);
         }
         self.key.clear();
@@ -248,7 +254,7 @@ impl<'a, 'py> Mapper<'a, 'py> {
     }
 
     /// Has a pair wait whose key has just joined those that are to be looked up.
-    #[inline]
+    #[inline(always)]
     fn wait(
         &mut self,
         pair: Bound<'py, PyTuple>,
@@ -265,6 +271,7 @@ impl<'a, 'py> Mapper<'a, 'py> {
     }
 
     /// Looks up the keys of the pairs that wait, and takes these.
+    #[inline(never)]
     fn settle(&mut self, sink: &mut MapSink) -> Result<(), UserFailure> {
         if self.waiting.pairs.is_empty() {
             return Ok(());
@@ -284,7 +291,6 @@ impl<'a, 'py> Mapper<'a, 'py> {
                 self.add(group, value, sink)?;
             }
         }
-        self.frequent.put_all(&keys);
         keys.clear();
         self.waiting = Waiting { pairs, keys, has_shared: false };
         Ok(())
@@ -318,7 +324,7 @@ impl<'a, 'py> Mapper<'a, 'py> {
     }
 
     /// Takes a value of a group.
-    #[inline]
+    #[inline(always)]
     fn add(
         &mut self,
         group: GroupId,
@@ -336,6 +342,7 @@ impl<'a, 'py> Mapper<'a, 'py> {
     }
 
     /// Takes a pair of whose key there is no group yet, most probably.
+    #[inline(never)]
     fn pile(
         &mut self,
         key: &Bound<'py, PyAny>,
