@@ -5,7 +5,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: build images demo demo-containers test test-rust test-python lint sim kill-points fuzz sanitize mutants storm hosts power-cuts waste scale scale-zookeeper bench bench-stores bench-instructions clean
+.PHONY: build images demo demo-containers test lint sim kill-points fuzz sanitize mutants storm hosts power-cuts waste scale scale-zookeeper bench bench-stores bench-instructions clean
 
 # What is passed on to a benchmark.
 ARGS ?=
@@ -58,19 +58,8 @@ demo: build
 demo-containers: images
 	MAPREDUCE_BACKEND=compose python examples/demo.py
 
-# Most tests wait most of the time, so those in Rust and those in Python run side by side; what the first print comes when
-# they have ended.
-CARGO_TEST := cargo test --locked --workspace --exclude mapreduce-python
-TEST_RUST_LOG := $(or $(CARGO_TARGET_DIR),target)/test-rust.log
 test: build
-	$(CARGO_TEST) --no-run
-	@$(MAKE) --no-print-directory --keep-going --jobs=2 test-rust test-python
-
-test-rust: build
-	@mkdir -p $(dir $(TEST_RUST_LOG))
-	@MAKEFLAGS= $(CARGO_TEST) >$(TEST_RUST_LOG) 2>&1 && passed=1 || passed=; cat $(TEST_RUST_LOG); [ "$$passed" ]
-
-test-python: build
+	cargo test --locked --workspace --exclude mapreduce-python
 	python -m pytest
 
 # Random storms, one after the other: make storm RUNS=200 [SEED=1000]. With a seed, the same ones again. ON="zookeeper hdfs"

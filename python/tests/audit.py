@@ -142,4 +142,5 @@ class Finished:
 
     def check_none_ran_again(self, cluster: LocalCluster | None = None) -> None:
         """In the job as it is now; in another cluster if the first is gone and one in its directory carried on."""
-        assert self._launches(cluster or self.cluster) == self.launches
+        now = self._launches(cluster or self.cluster)
+        assert now == self.launches, f"launched since: {now - self.launches}; told no more: {self.launches - now}"
