@@ -39,7 +39,7 @@ pub fn encode(key: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<Origin> {
 pub fn text<'a>(key: &'a Bound<'_, PyAny>) -> Option<(&'a str, Option<ShortKey>)> {
     let text = utf8(key.cast_exact::<PyString>().ok()?)?;
     let offset = (text.as_ptr() as usize).wrapping_sub(key.as_ptr() as usize);
-    let short = if (SHORT_BYTES..=48).contains(&offset) {
+    let short = if (40..=48).contains(&offset) {
         // SAFETY: so near to where the object begins there is only the object, of which nothing but its header of 40 or 48
         // bytes comes before its text, if that is ASCII; any other text stands elsewhere. So the 16 bytes that end with the
         // text are in the object, and behind its count of references. Nobody writes them as long as this thread holds the GIL;

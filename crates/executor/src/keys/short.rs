@@ -34,14 +34,10 @@ impl ShortKey {
     /// What [`put_bytes`](super::put_bytes) would append, if it is short and escapes nothing.
     #[inline]
     pub fn of_bytes(tag: u8, bytes: &[u8]) -> Option<ShortKey> {
-        let length = bytes.len() + 2;
-        if length > SHORT_BYTES {
+        if bytes.len() + 2 > SHORT_BYTES {
             return None;
         }
-        let word = load(bytes);
-        // The byte that ends it is zero, and there may be no other below.
-        let has_zero = zeros(word) & mask(bytes.len()) != 0;
-        (!has_zero).then_some(ShortKey { word: word << 8 | u128::from(tag), length })
+        ShortKey::of_word(tag, load(bytes), bytes.len())
     }
 
     /// The same of the last `n` of these bytes, whatever the others are. It has no branch for each of a few lengths, which
@@ -49,7 +45,13 @@ impl ShortKey {
     #[inline]
     pub fn of_last_bytes(tag: u8, bytes: [u8; SHORT_BYTES], n: usize) -> Option<ShortKey> {
         let n_others = (SHORT_BYTES - 2).checked_sub(n)?;
-        let word = u128::from_le_bytes(bytes) >> 16 >> (8 * n_others);
+        ShortKey::of_word(tag, u128::from_le_bytes(bytes) >> 16 >> (8 * n_others), n)
+    }
+
+    /// The same of `n` bytes in a word that is filled up with zeros, which leave room for the tag and the end.
+    #[inline]
+    fn of_word(tag: u8, word: u128, n: usize) -> Option<ShortKey> {
+        // The byte that ends it is zero, and there may be no other below.
         let has_zero = zeros(word) & mask(n) != 0;
         (!has_zero).then_some(ShortKey { word: word << 8 | u128::from(tag), length: n + 2 })
     }
