@@ -45,7 +45,9 @@ pub fn history<'a>(history: impl IntoIterator<Item = &'a History>) -> Result<(),
         |object: &'a History| object.events.iter().map(|event| (object.epoch, object.sequence, event));
     for (epoch, sequence, event) in history.into_iter().flat_map(placed) {
         match event {
-            HistoryEvent::Owned { read: by_owner, .. } => read = by_owner.iter().copied().collect(),
+            HistoryEvent::Owned { read: by_owner, .. } => {
+                read = by_owner.iter().flatten().copied().collect();
+            }
             HistoryEvent::Launched { task, attempt, .. } => {
                 let is_known =
                     |(of, n): &(Epoch, u64)| *of == epoch || read.get(of).is_some_and(|last| n <= last);
@@ -170,7 +172,7 @@ mod tests {
     }
 
     fn owned(read: Vec<(Epoch, u64)>) -> HistoryEvent {
-        HistoryEvent::Owned { owner: Incarnation::new(Role::Master, 2), read, at_ms: 0 }
+        HistoryEvent::Owned { owner: Incarnation::new(Role::Master, 2), read: Some(read), at_ms: 0 }
     }
     fn by(epoch: u64, sequence: u64, events: &[HistoryEvent]) -> History {
         History { epoch: Epoch(epoch), sequence, events: events.to_vec() }

@@ -225,7 +225,11 @@ fn failure(what: FailureKind) -> Failure {
 fn history() -> History {
     let (task, attempt, worker) = (TASK, ATTEMPT, Incarnation::new(Role::Worker, 3));
     let events = vec![
-        HistoryEvent::Owned { owner: Incarnation::new(Role::Master, 4), read: vec![(Epoch(1), 2)], at_ms: 5 },
+        HistoryEvent::Owned {
+            owner: Incarnation::new(Role::Master, 4),
+            read: Some(vec![(Epoch(1), 2)]),
+            at_ms: 5,
+        },
         HistoryEvent::Launched { task, attempt, worker: worker.clone(), at_ms: 6 },
         HistoryEvent::Adopted { task, attempt, worker, at_ms: 7 },
         HistoryEvent::Ended { task, attempt, end: AttemptEnd::Committed, at_ms: 8 },

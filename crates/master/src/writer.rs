@@ -78,7 +78,7 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn new(context: Context, record: JobRecord, version: Version, is_new: bool) -> Writer {
         let (owner, at_ms) = (context.me.clone(), context.clock.unix_ms());
-        let owned = HistoryEvent::Owned { owner, read: Vec::new(), at_ms };
+        let owned = HistoryEvent::Owned { owner, read: None, at_ms };
         Writer {
             context,
             record,
@@ -159,7 +159,7 @@ impl Writer {
         let load = || recovery::load(&context, &record, is_new);
         let (loaded, has_read) = persist("read the job's state", load).await?;
         if let Some(HistoryEvent::Owned { read, .. }) = self.events.first_mut() {
-            *read = has_read;
+            *read = Some(has_read);
         }
         // A pure function of the spec, as a manifest is one of the markers: whoever writes it writes these bytes.
         self.begin_write(paths::plan(record.job), loaded.plan.clone());
@@ -204,16 +204,16 @@ impl Writer {
         Ok(())
     }
 
-    /// One object with all that has happened; after it the assignments in it may go out. A master that was
-    /// stopped and woke up learns first whether the job is still its own: workers refuse what a former owner
-    /// assigns, and the history must not tell of launches that never were.
+    /// One object with all that has happened; after it the assignments in it may go out, if the job is still this
+    /// master's, which may have been stopped for long. So the next owner, who has the job before it reads the history,
+    /// finds every launch that was ever sent ([`mapreduce_core::history::told`]).
     async fn flush(&mut self) -> Result<(), Stop> {
-        if !self.dispatches.is_empty() {
-            self.reread().await?;
-        }
         self.begin_history();
         self.settle().await?;
         self.advance().await?;
+        if !self.dispatches.is_empty() {
+            self.reread().await?;
+        }
         self.dispatches.drain(..).for_each(Dispatch::send);
         Ok(())
     }

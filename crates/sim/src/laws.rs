@@ -81,7 +81,7 @@ pub(crate) fn written(process: &Process, path: &Path, before: Option<&Bytes>, no
             world.violate(format_args!("I3 or I7: {path} is written again with other bytes"));
         }
         Kind::History => match History::decode(now) {
-            Ok(history) => launches_what_is_open_and_its_own(process, job, &history),
+            Ok(history) => launches_what_is_open(process, job, &history),
             Err(e) => world.violate(format_args!("{path} can't be read: {e}")),
         },
         _ => {}
@@ -101,12 +101,9 @@ fn names_what_is_there(world: &World, job: JobId, marker: &Marker) {
     world.uphold(invariants::marked_data(&one, |_, _| marker.files.iter().all(is_whole)));
 }
 
-/// I9: a launch that was decided on when its owner had seen the task's marker. Nor is one written down but by who looked,
-/// after it was decided on, whether the job is still its own: or the history would tell of launches that never were, since
-/// workers refuse them.
-fn launches_what_is_open_and_its_own(process: &Process, job: JobId, history: &History) {
+/// I9: a launch that was decided on when its owner had seen the task's marker.
+fn launches_what_is_open(process: &Process, job: JobId, history: &History) {
     let world = process.world();
-    let lost_ms = world.state().owned_since.get(&(job, history.epoch.next())).copied();
     for event in &history.events {
         let HistoryEvent::Launched { task, attempt, at_ms, .. } = event else { continue };
         let decided_ms = SimClock::world_ms(*at_ms, process.clock_ahead_ms());
@@ -114,11 +111,6 @@ fn launches_what_is_open_and_its_own(process: &Process, job: JobId, history: &Hi
         if seen_ms.is_some_and(|seen_ms| seen_ms < decided_ms) {
             world
                 .violate(format_args!("I9: {task} {attempt} of {job} is launched after its marker was seen"));
-        }
-        if lost_ms.is_some_and(|lost_ms| lost_ms < decided_ms) {
-            world.violate(format_args!(
-                "{task} {attempt} of {job} is launched by an owner that has lost the job before"
-            ));
         }
     }
 }
@@ -188,10 +180,7 @@ pub(crate) fn set(process: &Process, path: &str, before: &Bytes, now: &Bytes) {
         (Ok(before), Ok(now)) => {
             let world = process.world();
             world.uphold(invariants::job_record_step(&before, &now));
-            if now.epoch != before.epoch {
-                world.state().owned_since.insert((now.job, now.epoch), world.now_ms());
-            }
-            shows_what_is_written(process.world(), &now);
+            shows_what_is_written(world, &now);
         }
         _ => process.world().violate(format_args!("{path} can't be read")),
     }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use mapreduce_core::{
     AttemptId, Failure, HistoryEvent, JobPhase, JobResult, Persisted, Plan, Stage, TaskId,
-    failure::FailureClass, invariants,
+    failure::FailureClass, history, invariants,
 };
 use mapreduce_executor::{Resources, keys, results};
 use mapreduce_storage::{Manifest, Marker, paths};
@@ -24,7 +24,7 @@ pub(crate) fn judge(world: &World, job: &SimJob) {
     let Some(record) = laws::record(world, id) else {
         return world.violate(format_args!("the record of {id} is gone"));
     };
-    history(world, job);
+    audit(world, job);
     budgets(world, job);
     match record.phase {
         JobPhase::Succeeded => succeeded(world, job),
@@ -123,8 +123,8 @@ fn right_result(world: &World, job: &SimJob, result: Vec<(u8, Reduced)>) {
     }
 }
 
-/// The audit: I1, I5 and I9 over all of it, and every marker's attempt is one that was launched.
-fn history(world: &World, job: &SimJob) {
+/// The audit: I1, I5 and I9 over all of it, and whatever ran was in it when the next owner read it.
+fn audit(world: &World, job: &SimJob) {
     let id = job.spec.job;
     let all = futures::executor::block_on(mapreduce_storage::history(&world.disk().store(), id));
     let all = match all {
@@ -132,9 +132,7 @@ fn history(world: &World, job: &SimJob) {
         Err(e) => return world.violate(format_args!("the history of {id} can't be read: {e}")),
     };
     world.uphold(invariants::history(&all));
-    let launched: BTreeSet<_> = all
-        .iter()
-        .flat_map(|history| &history.events)
+    let launched: BTreeSet<_> = history::told(&all)
         .filter_map(|event| match event {
             HistoryEvent::Launched { task, attempt, .. } => Some((*task, *attempt)),
             _ => None,

@@ -12,7 +12,7 @@ use std::{
 
 use fastrand::Rng;
 use mapreduce_coordination::{memory::MemoryStore, records};
-use mapreduce_core::{AttemptId, Clock, Epoch, Incarnation, JobId, TaskId, invariants::Violation};
+use mapreduce_core::{AttemptId, Clock, Incarnation, JobId, TaskId, invariants::Violation};
 use mapreduce_master::incarnation::Handle;
 use tokio::{sync::Notify, time::Instant};
 
@@ -85,8 +85,6 @@ pub(crate) struct State {
     pub(crate) begun: BTreeSet<(JobId, TaskId, AttemptId)>,
     /// Failures that took effect when who wrote them was dead.
     pub(crate) posthumous: BTreeSet<(JobId, TaskId, AttemptId)>,
-    /// When a job came to each of its owners but the first.
-    pub(crate) owned_since: BTreeMap<(JobId, Epoch), u64>,
     /// Since when a process has known of a task's marker.
     pub(crate) seen_markers: BTreeMap<(String, JobId, TaskId), u64>,
     pub(crate) violations: Vec<String>,
@@ -113,7 +111,6 @@ impl World {
             changes: BTreeMap::new(),
             begun: BTreeSet::new(),
             posthumous: BTreeSet::new(),
-            owned_since: BTreeMap::new(),
             seen_markers: BTreeMap::new(),
             violations: Vec::new(),
             trace: DefaultHasher::new(),

@@ -59,6 +59,7 @@ fn every_mistake_breaks_a_property() {
             Bug::LoadedBeforeAnswers => (CRASH, judge::FINISHED),
             Bug::AttemptIdReused => (CRASH, "I1"),
             Bug::SentBeforeRecorded => (NO_FAULTS, judge::AUDITED),
+            Bug::SentUnconfirmed => (Faults { silences: 1, ..ZOMBIE_OWNER }, judge::AUDITED),
             Bug::UnknownTakenForSuccess => (UNKNOWN, "I5"),
             Bug::MarkerOverwritten => (CUT, "I5"),
             Bug::MarkerBeforeData => (NO_FAULTS, "I4"),

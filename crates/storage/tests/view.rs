@@ -154,6 +154,19 @@ fn the_audit_keeps_every_attempt_in_the_order_of_launches() {
 }
 
 #[test]
+fn the_audit_knows_no_attempt_that_its_owner_could_not_send() {
+    let owned = |read| HistoryEvent::Owned { owner: owner(), read: Some(read), at_ms: 10 };
+    let late = launched(map(0), attempt(1, 1), worker(1));
+    let objects = [
+        history(1, 0, vec![owned(vec![])]),
+        history(1, 1, vec![late]),
+        history(2, 0, vec![owned(vec![(Epoch(1), 0)]), launched(map(0), attempt(2, 1), worker(2))]),
+    ];
+    let audit = attempts(&objects, &BTreeMap::new(), &BTreeMap::new());
+    assert_eq!(audit.iter().map(|a| a.attempt).collect::<Vec<_>>(), [attempt(2, 1)]);
+}
+
+#[test]
 fn a_job_without_a_plan_or_a_live_owner_is_shown_too() {
     let view = job_view(record(JobPhase::Map), &Facts::default(), &BTreeSet::new());
     assert_eq!((view.tasks.len(), view.looked_after_by, view.progress), (0, None, Progress::default()));

@@ -161,7 +161,7 @@ class Containers:
             pass  # Another process has cleaned up.
         elif cleanup or self._temporary:
             self._compose("kill")
-            self._compose("down", "--volumes", "--remove-orphans")
+            self._down()
             _remove(self.directory, whole=self._temporary)
         else:
             self._compose("kill", *_SERVICES)
@@ -170,6 +170,18 @@ class Containers:
         if self._heir is not None:
             # A line says that there is nothing left to do.
             self._heir.communicate(b"\n")
+
+    def _down(self) -> None:
+        for pause_s in [0.5, 1, 2, 4, None]:
+            try:
+                self._compose("down", "--volumes", "--remove-orphans")
+                return
+            except ClusterError as error:
+                # Somebody's own container is in the network, or Docker takes one for connected that is gone.
+                if "has active endpoints" not in str(error) or pause_s is None:
+                    raise
+                _docker.cut_off(f"{self._project}_cluster")
+                time.sleep(pause_s)
 
     def _up(self, *words: str) -> None:
         try:

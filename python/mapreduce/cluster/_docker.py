@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -77,6 +78,14 @@ def by_age(containers: list[str]) -> list[str]:
         return []
     made = docker("inspect", "--format", "{{.Created}}", *containers).split()
     return [container for _, container in sorted(zip(made, containers, strict=True))]
+
+
+def cut_off(network: str) -> None:
+    """Tries to disconnect every container from a network, those that are gone and still counted as well."""
+    shown = docker("network", "inspect", "--format", "{{range .Containers}}{{println .Name}}{{end}}", network)
+    for container in shown.split():
+        with contextlib.suppress(ClusterError):  # it went meanwhile
+            docker("network", "disconnect", "--force", network, container)
 
 
 def free_network(name: str) -> str:

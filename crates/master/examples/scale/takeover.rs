@@ -225,7 +225,7 @@ fn marker(task: TaskId, attempt: AttemptId, worker: Incarnation) -> Marker {
 /// Every task's launch, and the end of those that are committed.
 fn history(owner: &Incarnation, n_workers: u32, n_tasks: u32) -> Vec<History> {
     let at_ms = 1_700_000_000_000;
-    let mut events = vec![HistoryEvent::Owned { owner: owner.clone(), read: Vec::new(), at_ms }];
+    let mut events = vec![HistoryEvent::Owned { owner: owner.clone(), read: None, at_ms }];
     for index in 0..n_tasks {
         let (task, attempt) = first_attempt(map(index));
         let worker = worker(index % n_workers);

@@ -15,6 +15,8 @@ pub enum Bug {
     AttemptIdReused,
     /// An assignment is sent before the history tells of it.
     SentBeforeRecorded,
+    /// An assignment is sent without a look, after the history tells of it, whether the job is still its owner's.
+    SentUnconfirmed,
     /// A write whose outcome is unknown counts as done.
     UnknownTakenForSuccess,
     /// A marker replaces the one that is there.
@@ -39,13 +41,14 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 16] = [
+    pub const ALL: [Bug; 17] = [
         Bug::TakeFromLiveOwner,
         Bug::EpochNotChecked,
         Bug::OldOwnerObeyed,
         Bug::LoadedBeforeAnswers,
         Bug::AttemptIdReused,
         Bug::SentBeforeRecorded,
+        Bug::SentUnconfirmed,
         Bug::UnknownTakenForSuccess,
         Bug::MarkerOverwritten,
         Bug::MarkerBeforeData,

@@ -17,7 +17,7 @@ use super::{
 
 /// An owner's record is replaced by that of a master that has no right to it yet.
 pub const OWNED: &str = "a job is taken only from an owner that is gone";
-/// Whatever runs is in the history.
+/// Whatever runs is in the history, and was when the next owner read it.
 pub const AUDITED: &str = "the history misses no attempt";
 /// What a stage reads is durable before the stage begins.
 pub const SEALED: &str = "the reduce stage begins with a durable manifest";
@@ -120,7 +120,7 @@ fn audit(store: &Store) -> Result<(), Violation> {
     let last = lines.iter().map(|(_, line)| line.epoch.0).max().unwrap_or(0);
     let objects = (1..=last).flat_map(|epoch| {
         // The sequence of a line's object is the owner that has read the history last when the line comes.
-        let read = (1..epoch).map(|earlier| (Epoch(earlier), epoch - 1)).collect();
+        let read = Some((1..epoch).map(|earlier| (Epoch(earlier), epoch - 1)).collect());
         let owned = HistoryEvent::Owned { owner: Incarnation::new(Role::Master, epoch), read, at_ms: 0 };
         let own = lines.iter().filter(move |(_, line)| line.epoch.0 == epoch);
         let told = own.map(|(task, line)| (line.unread_by.map_or(0, |epoch| epoch.0), told(*task, line)));
@@ -153,11 +153,12 @@ fn known_winners(s: &State) -> Result<(), Violation> {
 
 fn all_audited(s: &State) -> Result<(), &'static str> {
     for worker in s.workers.iter().flatten() {
-        if let Slot::Running(task, attempt, Executing::Begun) = worker.slot
-            && !s.store.history[task]
-                .iter()
-                .any(|line| line.what == Audited::Launched && line.attempt == attempt)
-        {
+        let Slot::Running(task, attempt, Executing::Begun) = worker.slot else { continue };
+        let tells = |line: &AuditLine| {
+            let was_there = line.unread_by.is_none_or(|reader| reader <= line.epoch);
+            line.what == Audited::Launched && line.attempt == attempt && was_there
+        };
+        if !s.store.history[task].iter().any(tells) {
             return Err(AUDITED);
         }
     }

@@ -5,7 +5,7 @@ use mapreduce_core::{AttemptId, Epoch, JobPhase, Stage};
 
 use super::{
     Bug, Protocol,
-    owner::{Launch, Owner, Step},
+    owner::{Launch, LaunchStage, Owner, Step},
     state::{
         AuditLine, Audited, JobOutcome, Late, MapManifest, N_MAPS, N_TASKS, N_WORKERS, Order, Record, Slot,
         State, stage_of,
@@ -31,8 +31,10 @@ pub enum MasterStep {
     LoadImpatiently,
     /// Decides to launch the next task in the free slot of this worker.
     Launch(usize),
-    /// Reads the record again and makes the history durable that tells of the launch.
+    /// Makes the history durable that tells of the launch.
     Record,
+    /// Reads the record again.
+    Confirm,
     /// Sends the assignment.
     Send,
     /// Reads the marker of a task.
@@ -120,20 +122,23 @@ fn enabled_as_owner(protocol: &Protocol, s: &State, m: usize, owner: &Owner, out
         Step::Sealing(_) => push_with_doubt(Do::Seal, Do::SealUnknown, unknown, out),
         Step::Deciding => push_with_doubt(Do::Decide, Do::DecideUnknown, unknown, out),
         // The writer is done with a launch before it turns to what was asked for later.
-        Step::Advancing | Step::Closing(_) if owner.launch.is_some_and(|launch| launch.is_recorded) => {}
+        Step::Advancing | Step::Closing(_)
+            if owner.launch.is_some_and(|launch| launch.stage != LaunchStage::Decided) => {}
         Step::Advancing | Step::Closing(_) => push_with_doubt(Do::Update, Do::UpdateUnknown, unknown, out),
     }
-    match owner.launch {
-        Some(Launch { is_recorded: false, .. }) if !protocol.has(Bug::SentBeforeRecorded) => {
-            out.push(Do::Record)
-        }
-        Some(_) => out.push(Do::Send),
-        None => {}
-    }
+    out.extend(owner.launch.map(|launch| next_of_launch(protocol, launch.stage)));
     out.extend((0..N_TASKS).filter(|task| owner.held[*task]).map(Do::ReadMarker));
     let ends = matches!(owner.step, Step::Closing(_));
     if s.record.cancel && s.record.owner == owner.record.owner && !ends {
         out.push(Do::EndCancelled);
+    }
+}
+
+fn next_of_launch(protocol: &Protocol, stage: LaunchStage) -> MasterStep {
+    match stage {
+        LaunchStage::Decided if !protocol.has(Bug::SentBeforeRecorded) => Do::Record,
+        LaunchStage::Recorded if !protocol.has(Bug::SentUnconfirmed) => Do::Confirm,
+        _ => Do::Send,
     }
 }
 
@@ -183,6 +188,7 @@ impl Protocol {
             }
             Do::Launch(w) => self.launch(s, m, w),
             Do::Record => self.record_launch(s, m),
+            Do::Confirm => self.confirm_launch(s, m),
             Do::Send => send(s, m),
             Do::ReadMarker(task) => {
                 let winner = s.winner(task);
@@ -244,15 +250,17 @@ impl Protocol {
         s.workers[w].iter_mut().for_each(|worker| worker.slot = Slot::Offered(m));
     }
 
-    /// The record is read again first, and a former owner stops here.
     fn record_launch(&self, s: &mut State, m: usize) {
+        self.write_history(s, m);
+        set_launch(s, m, LaunchStage::Recorded);
+    }
+
+    /// A former owner stops here.
+    fn confirm_launch(&self, s: &mut State, m: usize) {
         if !reread(s, m) {
             return self.lose_job(s, m);
         }
-        self.write_history(s, m);
-        if let Some(launch) = s.owner_mut(m).and_then(|owner| owner.launch.as_mut()) {
-            launch.is_recorded = true;
-        }
+        set_launch(s, m, LaunchStage::Confirmed);
     }
 
     /// Objects are named by epoch, so the order of the lines is that of epochs, whoever writes last.
@@ -366,7 +374,9 @@ impl Protocol {
 
     /// What has not been sent is not sent any more.
     fn end_cancelled(&self, s: &mut State, m: usize) {
-        let launch = s.owner_mut(m).and_then(|owner| owner.launch.take_if(|launch| !launch.is_recorded));
+        let launch = s
+            .owner_mut(m)
+            .and_then(|owner| owner.launch.take_if(|launch| launch.stage == LaunchStage::Decided));
         self.withdraw(s, m, launch);
         set_step(s, m, Step::Closing(JobPhase::Cancelled));
     }
@@ -396,6 +406,13 @@ fn wanted(known: Record, step: Step) -> Option<Record> {
         Step::Closing(phase) => Some(Record { phase, ..known }),
         _ => None,
     }
+}
+
+fn set_launch(s: &mut State, m: usize, stage: LaunchStage) {
+    s.owner_mut(m)
+        .and_then(|owner| owner.launch.as_mut())
+        .into_iter()
+        .for_each(|launch| launch.stage = stage);
 }
 
 fn set_step(s: &mut State, m: usize, step: Step) {

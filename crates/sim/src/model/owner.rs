@@ -31,8 +31,19 @@ pub struct Launch {
     pub task: usize,
     /// As which attempt.
     pub attempt: AttemptId,
-    /// The history tells of it, so it may be sent.
-    pub is_recorded: bool,
+    /// How far it is.
+    pub stage: LaunchStage,
+}
+
+/// What has been done for an assignment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LaunchStage {
+    /// It was decided on.
+    Decided,
+    /// The history tells of it.
+    Recorded,
+    /// After that the job was still its owner's, so it may be sent.
+    Confirmed,
 }
 
 /// One ownership.
@@ -132,7 +143,7 @@ impl Owner {
         self.running.push((worker, task, attempt));
         self.running.sort_unstable();
         self.note(task, Audited::Launched, attempt);
-        self.launch = Some(Launch { worker, task, attempt, is_recorded: false });
+        self.launch = Some(Launch { worker, task, attempt, stage: LaunchStage::Decided });
     }
 
     /// A worker told how an attempt ended.

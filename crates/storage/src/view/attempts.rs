@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mapreduce_core::{AttemptEnd, AttemptId, Failure, History, HistoryEvent, Incarnation, TaskId};
+use mapreduce_core::{AttemptEnd, AttemptId, Failure, History, HistoryEvent, Incarnation, TaskId, history};
 use serde::Serialize;
 
 use crate::Marker;
@@ -90,11 +90,11 @@ pub fn attempts(
     views
 }
 
-/// What the owners noted.
-fn from_history(history: &[History]) -> Vec<AttemptView> {
+/// What the owners noted, of attempts that were sent.
+fn from_history(objects: &[History]) -> Vec<AttemptView> {
     let mut views: Vec<AttemptView> = Vec::new();
     let mut index: BTreeMap<(TaskId, AttemptId), usize> = BTreeMap::new();
-    for event in history.iter().flat_map(|history| &history.events) {
+    for event in history::told(objects) {
         match event {
             HistoryEvent::Owned { .. } => {}
             HistoryEvent::Launched { task, attempt, worker, at_ms }
