@@ -9,8 +9,10 @@ use mapreduce_core::{
     AttemptId, Audit, Content, Epoch, History, HistoryEvent, JobId, JobPhase, JobRecord, Persisted, Stage,
     TaskId, invariants,
 };
+use mapreduce_rpc::control::{Assign, MasterMessage, master_message::Message};
 use mapreduce_storage::{FileRef, Marker, paths};
 use object_store::path::Path;
+use tonic::Status;
 
 use crate::{
     job,
@@ -81,7 +83,10 @@ pub(crate) fn written(process: &Process, path: &Path, before: Option<&Bytes>, no
             world.violate(format_args!("I3 or I7: {path} is written again with other bytes"));
         }
         Kind::History => match History::decode(now) {
-            Ok(history) => launches_what_is_open(process, job, &history),
+            Ok(history) => {
+                launches_what_is_open(process, job, &history);
+                note_late_launches(world, job, &history);
+            }
             Err(e) => world.violate(format_args!("{path} can't be read: {e}")),
         },
         _ => {}
@@ -112,6 +117,30 @@ fn launches_what_is_open(process: &Process, job: JobId, history: &History) {
             world
                 .violate(format_args!("I9: {task} {attempt} of {job} is launched after its marker was seen"));
         }
+    }
+}
+
+/// Launches that whoever owns the job now may not find: it had the job before they were written down.
+fn note_late_launches(world: &World, job: JobId, history: &History) {
+    if record(world, job).is_some_and(|record| record.epoch > history.epoch) {
+        for event in &history.events {
+            if let HistoryEvent::Launched { task, attempt, .. } = event {
+                world.state().late_launches.insert((job, *task, *attempt));
+            }
+        }
+    }
+}
+
+/// A master says something to a worker.
+pub(crate) fn said(master: &Process, message: &Result<MasterMessage, Status>) {
+    let Ok(MasterMessage { message: Some(Message::Assign(assign)) }) = message else { return };
+    let Assign { job, task, attempt, .. } = assign;
+    let (Ok(id), Ok(of), Ok(number)) = (job.parse(), task.parse(), attempt.parse()) else { return };
+    let world = master.world();
+    if world.state().late_launches.contains(&(id, of, number)) {
+        world.violate(format_args!(
+            "{task} {attempt} of {job} is sent, and the next owner could not know of it"
+        ));
     }
 }
 

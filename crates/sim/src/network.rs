@@ -14,7 +14,7 @@ use tokio::{
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::Status;
 
-use crate::{process::Process, world::Service};
+use crate::{laws, process::Process, world::Service};
 
 /// How long a stream over which nothing comes through lives.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(4);
@@ -43,6 +43,8 @@ impl Network for SimNetwork {
         sleep(world.draw_ms(0, 10)).await;
         let heard = pipe(UnboundedReceiverStream::new(said).map(Ok), &self.worker, &process);
         let said = handle.attend(Box::pin(UnboundedReceiverStream::new(heard))).await?;
+        let master = process.clone();
+        let said = said.inspect(move |message| laws::said(&master, message));
         let heard = pipe(said, &process, &self.worker);
         Ok(Box::pin(UnboundedReceiverStream::new(heard)))
     }

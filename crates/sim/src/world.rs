@@ -85,6 +85,8 @@ pub(crate) struct State {
     pub(crate) begun: BTreeSet<(JobId, TaskId, AttemptId)>,
     /// Failures that took effect when who wrote them was dead.
     pub(crate) posthumous: BTreeSet<(JobId, TaskId, AttemptId)>,
+    /// Launches that reached the history when the job had its next owner.
+    pub(crate) late_launches: BTreeSet<(JobId, TaskId, AttemptId)>,
     /// Since when a process has known of a task's marker.
     pub(crate) seen_markers: BTreeMap<(String, JobId, TaskId), u64>,
     pub(crate) violations: Vec<String>,
@@ -111,6 +113,7 @@ impl World {
             changes: BTreeMap::new(),
             begun: BTreeSet::new(),
             posthumous: BTreeSet::new(),
+            late_launches: BTreeSet::new(),
             seen_markers: BTreeMap::new(),
             violations: Vec::new(),
             trace: DefaultHasher::new(),
