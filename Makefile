@@ -5,7 +5,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: build images demo demo-containers test lint sim kill-points fuzz sanitize mutants storm hosts power-cuts waste scale scale-zookeeper bench bench-stores bench-instructions clean
+.PHONY: build images demo demo-containers test test-rust test-python lint sim kill-points fuzz sanitize mutants storm hosts power-cuts waste scale scale-zookeeper bench bench-stores bench-instructions clean
 
 # What is passed on to a benchmark.
 ARGS ?=
@@ -58,8 +58,18 @@ demo: build
 demo-containers: images
 	MAPREDUCE_BACKEND=compose python examples/demo.py
 
+# Most tests wait most of the time. So those in Rust are built and run beside those in Python, to which a compiler leaves
+# the processor; what they print comes when they have ended.
+CARGO_TEST := cargo test --locked --workspace --exclude mapreduce-python
+TEST_RUST_LOG := $(or $(CARGO_TARGET_DIR),target)/test-rust.log
 test: build
-	cargo test --locked --workspace --exclude mapreduce-python
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 test-rust test-python
+
+test-rust: build
+	@unset MAKEFLAGS; (nice $(CARGO_TEST) --no-run && $(CARGO_TEST)) >$(TEST_RUST_LOG) 2>&1 && ended=0 || ended=$$?; \
+	cat $(TEST_RUST_LOG); exit $$ended
+
+test-python: build
 	python -m pytest
 
 # Random storms, one after the other: make storm RUNS=200 [SEED=1000]. With a seed, the same ones again. ON="zookeeper hdfs"

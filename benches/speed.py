@@ -4,7 +4,7 @@ import gc
 import multiprocessing
 import shutil
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -88,14 +88,17 @@ def python_words(bench: Bench) -> None:
     what = f"words, {bench.given.python_mb:,} MB, Python, combine_func=sum"
     with LocalCluster(AUTH, n_workers=2, n_masters=1) as cluster:
 
-        def ours() -> Timed:
+        def of(map_words: Callable[[Iterable[str]], Iterable[tuple[str, int]]]) -> Run:
             job = cluster.mapreduce
-            return timed(
-                lambda: job(mapreduce.read_text(text), jobs.map_words, sum, combine_func=sum).result(),
+            return lambda: timed(
+                lambda: job(mapreduce.read_text(text), map_words, sum, combine_func=sum).result(),
                 jobs.digest_of_pairs,
             )
 
+        ours, loop = of(jobs.map_words), of(jobs.comprehend_words)
         bench.contest(what, ours, {"PySpark": 0.12}, job=("words", text), repetitions=2)
+        ours_s, loop_s = best(2, ours, loop)
+        bench.table.beside(what, ours_s, "with a comprehension", loop_s)
 
 
 def parts(directory: Path) -> list[Path]:

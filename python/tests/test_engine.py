@@ -1,5 +1,6 @@
 """Data that does not fit into memory, combiners, and values as an iterator: all give what a plain loop gives."""
 
+import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -53,6 +54,19 @@ def test_values_keep_their_order_when_most_keys_are_new(cluster):
 
     result = cluster.mapreduce([30_000], map_func, list).result()
     assert dict(result)["hot"] == [value for i in range(0, 30_000, 8) for value in (i, i + 1)]
+
+
+@pytest.mark.parametrize("partition_func", [None, lambda key, n: len(key) % n])
+def test_keys_that_others_hold_are_counted_like_others(cluster, partition_func):
+    """First each comes as an object of its own, so often that no more of them are remembered; then some come again."""
+
+    def map_func(lines):
+        words = [word for line in lines for word in line.split()]
+        return zip(itertools.chain(words[:50] * 20, words, words[:100] * 200), itertools.cycle([1, 1, 2]))
+
+    lines = [" ".join(f"{n % 15_000}" * (1 + n % 4) for n in range(40_000))]
+    result = cluster.mapreduce(lines, map_func, sum, n_partitions=3, partition_func=partition_func).result()
+    assert sorted(result) == sorted(reference(lines, map_func, sum))
 
 
 def test_texts_of_all_lengths_and_kinds_are_keys(cluster):

@@ -85,6 +85,7 @@ impl KeyBatch {
     }
 
     /// Whether there are none.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.probes.is_empty()
     }
@@ -100,6 +101,11 @@ impl KeyBatch {
     /// Their groups, in order, when they have been looked up.
     pub fn groups(&self) -> &[GroupId] {
         &self.groups
+    }
+
+    /// How long one of them is.
+    pub fn length(&self, nth: usize) -> usize {
+        self.probes.get(nth).map_or(0, |probe| probe.length())
     }
 
     /// How long each is, in order.

@@ -56,16 +56,26 @@ pub struct Mapper<'a, 'py> {
 /// are of kinds that can't change meanwhile.
 #[derive(Default)]
 struct Waiting<'py> {
-    pairs: Vec<Bound<'py, PyTuple>>,
     keys: KeyBatch,
-    /// Whether a key may come again as the same object.
-    has_shared: bool,
+    /// The values, each with how many pairs in a row have it. Their tuples, and most often the keys, can go while they are
+    /// still in the cache; an iterator such as `zip` then fills the same tuple again.
+    values: Vec<(Bound<'py, PyAny>, usize)>,
+    /// Keys of which more is wanted than their bytes.
+    objects: Vec<KeyObject<'py>>,
+}
+
+struct KeyObject<'py> {
+    /// Whose key it is, of the pairs that wait.
+    nth: usize,
+    key: Bound<'py, PyAny>,
+    /// Whether it may come again as the same object.
+    is_shared: bool,
 }
 
 impl Waiting<'_> {
     /// Enough to keep the memory busy, and few enough to stay in the cache.
     fn are_enough(&self) -> bool {
-        self.pairs.len() >= 128 || self.keys.long_bytes() >= BYTES_BETWEEN_LOOKS
+        self.keys.len() >= 128 || self.keys.long_bytes() >= BYTES_BETWEEN_LOOKS
     }
 }
 
@@ -201,8 +211,8 @@ impl<'a, 'py> Mapper<'a, 'py> {
     #[inline]
     fn emit(&mut self, pair: Bound<'py, PyTuple>, sink: &mut MapSink) -> Result<(), UserFailure> {
         let [key, value] = pair.as_slice() else { return Err(not_a_pair(&pair)) };
-        let is_shared = is_shared(key);
-        if self.waiting.pairs.is_empty() {
+        let is_shared = self.recent.are_worth_it() && is_shared(key);
+        if self.waiting.keys.is_empty() {
             // Also if its group is known: an equal key may be in the pile already, with an earlier value.
             if sink.wants_pile() {
                 return self.pile(key, value, sink);
@@ -219,23 +229,23 @@ impl<'a, 'py> Mapper<'a, 'py> {
                 Some(short) => self.waiting.keys.push_short(short),
                 None => self.waiting.keys.push_bytes(tag::TEXT, text.as_bytes()),
             }
-            return self.wait(pair, is_shared, sink);
+            return self.wait(key, value, is_shared, sink);
         }
-        self.emit_other(pair, is_shared, sink)
+        self.emit_other(key, value, is_shared, sink)
     }
 
     /// Takes a pair whose key is no text, or whose value may change.
     #[inline(never)]
     fn emit_other(
         &mut self,
-        pair: Bound<'py, PyTuple>,
+        key: &Bound<'py, PyAny>,
+        value: &Bound<'py, PyAny>,
         is_shared: bool,
         sink: &mut MapSink,
     ) -> Result<(), UserFailure> {
-        let [key, value] = pair.as_slice() else { return Err(not_a_pair(&pair)) };
         let encoded = self.waiting.keys.push(|out| keys::encode(key, out));
         if values::is_atom(value) && matches!(encoded, Ok(Origin::Canonical)) {
-            return self.wait(pair, is_shared, sink);
+            return self.wait(key, value, is_shared, sink);
         }
         self.key.clear();
         self.waiting.keys.pop(&mut self.key);
@@ -246,7 +256,8 @@ impl<'a, 'py> Mapper<'a, 'py> {
         }
         let put_hint = |hint: &mut Vec<u8>| keys::put_hint(key, origin, hint);
         let group = sink.group(&self.key, put_hint).map_err(|error| bad_key(key, &error))?;
-        self.meet(group, key, self.key.len(), sink)?;
+        self.taken_bytes += self.key.len();
+        self.meet(group, key, sink)?;
         if is_shared {
             self.remember(key, self.key.len(), group);
         }
@@ -257,15 +268,20 @@ impl<'a, 'py> Mapper<'a, 'py> {
     #[inline(always)]
     fn wait(
         &mut self,
-        pair: Bound<'py, PyTuple>,
+        key: &Bound<'py, PyAny>,
+        value: &Bound<'py, PyAny>,
         is_shared: bool,
         sink: &mut MapSink,
     ) -> Result<(), UserFailure> {
-        if let [_, value] = pair.as_slice() {
-            self.taken_bytes += large(value);
+        self.taken_bytes += large(value);
+        if is_shared || self.partition.is_some() {
+            let nth = self.waiting.keys.len() - 1;
+            self.waiting.objects.push(KeyObject { nth, key: key.clone(), is_shared });
         }
-        self.waiting.has_shared |= is_shared;
-        self.waiting.pairs.push(pair);
+        match self.waiting.values.last_mut() {
+            Some((last, n)) if last.is(value) => *n += 1,
+            _ => self.waiting.values.push((value.clone(), 1)),
+        }
         sink.expect(&self.waiting.keys);
         if self.waiting.are_enough() { self.settle(sink) } else { Ok(()) }
     }
@@ -273,36 +289,45 @@ impl<'a, 'py> Mapper<'a, 'py> {
     /// Looks up the keys of the pairs that wait, and takes these.
     #[inline(never)]
     fn settle(&mut self, sink: &mut MapSink) -> Result<(), UserFailure> {
-        if self.waiting.pairs.is_empty() {
+        if self.waiting.keys.is_empty() {
             return Ok(());
         }
-        let Waiting { mut pairs, mut keys, has_shared } = std::mem::take(&mut self.waiting);
+        let Waiting { mut keys, mut values, mut objects } = std::mem::take(&mut self.waiting);
         sink.group_all(&mut keys, |group| {
             if let Some(pending) = self.pending.get(group.index()) {
                 prefetch(pending);
             }
         });
-        for ((pair, n_bytes), &group) in pairs.drain(..).zip(keys.lengths()).zip(keys.groups()) {
-            if let [key, value] = pair.as_slice() {
-                self.meet(group, key, n_bytes, sink)?;
-                if has_shared && is_shared(key) {
-                    self.remember(key, n_bytes, group);
-                }
-                self.add(group, value, sink)?;
+        self.taken_bytes += keys.lengths().sum::<usize>();
+        if self.partition.is_none() {
+            let n_groups = keys.groups().iter().map(|group| group.index() + 1).max().unwrap_or_default();
+            self.pending.resize_with(n_groups.max(self.pending.len()), Pending::default);
+        }
+        for KeyObject { nth, key, is_shared } in objects.drain(..) {
+            let group = keys.groups()[nth];
+            self.meet(group, &key, sink)?;
+            if is_shared {
+                self.remember(&key, keys.length(nth), group);
             }
         }
+        let mut groups = keys.groups();
+        for (value, n) in values.drain(..) {
+            let (having, others) = groups.split_at(n);
+            for &group in having {
+                self.add(group, &value, sink)?;
+            }
+            groups = others;
+        }
         keys.clear();
-        self.waiting = Waiting { pairs, keys, has_shared: false };
+        self.waiting = Waiting { keys, values, objects };
         Ok(())
     }
 
-    /// A key, which takes so many bytes, has been found to be of this group, which may be new.
-    #[inline]
+    /// A key has been found to be of this group, which may be new.
     fn meet(
         &mut self,
         group: GroupId,
         key: &Bound<'py, PyAny>,
-        n_bytes: usize,
         sink: &mut MapSink,
     ) -> Result<(), UserFailure> {
         // Groups are numbered in the order of their first pairs.
@@ -312,7 +337,6 @@ impl<'a, 'py> Mapper<'a, 'py> {
                 sink.set_partition(group, partition(function, key, sink.n_partitions())?);
             }
         }
-        self.taken_bytes += n_bytes;
         Ok(())
     }
 
