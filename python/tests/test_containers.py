@@ -113,7 +113,13 @@ def test_a_cluster_is_scaled_killed_by_hand_ended_and_begun_again_where_it_was(a
         assert future.result() == reference(DATA, slow_jobs.slow_map, slow_jobs.reduce_func)
         committed = [a.task for a in cluster.local_monitoring.history(first.job_id) if a.outcome == "committed"]
         assert finished and len(committed) == len(set(committed))
-        cluster.shutdown_cluster(cleanup=True)
+        # Somebody's own container in the cluster's network is not in the way.
+        (network,) = docker("network", "ls", "--format", "{{.Name}}", "--filter", "name=mapreduce-")
+        (guest,) = docker("run", "--detach", "--rm", "--network", network, "zookeeper:3.8", "sleep", "600")
+        try:
+            cluster.shutdown_cluster(cleanup=True)
+        finally:
+            docker("kill", guest)
     assert list(place["directory"].iterdir()) == []
 
 
