@@ -101,7 +101,7 @@ scale-zookeeper:
 
 lint: build
 	cargo fmt --all --check
-	nice cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked --workspace --all-targets -- -D warnings
 	ruff check .
 	ruff format --check .
 	mypy

@@ -115,7 +115,8 @@ def test_a_cluster_is_scaled_killed_by_hand_ended_and_begun_again_where_it_was(a
         assert finished and len(committed) == len(set(committed))
         # Somebody's own container in the cluster's network is not in the way.
         (network,) = docker("network", "ls", "--format", "{{.Name}}", "--filter", "name=mapreduce-")
-        (guest,) = docker("run", "--detach", "--rm", "--network", network, "zookeeper:3.8", "sleep", "600")
+        run = ["run", "--detach", "--rm", "--network", network, "--entrypoint", "sleep"]
+        (guest,) = docker(*run, "zookeeper:3.8", "600")
         try:
             cluster.shutdown_cluster(cleanup=True)
         finally:
