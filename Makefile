@@ -59,7 +59,7 @@ demo-containers: images
 	MAPREDUCE_BACKEND=compose python examples/demo.py
 
 # Most tests wait most of the time. So those in Rust are built and run beside those in Python, to which a compiler leaves
-# the processor; what they print comes when they have ended.
+# the processor; what they print comes when they have ended. (Cargo would take make's two jobs for its own.)
 CARGO_TEST := cargo test --locked --workspace --exclude mapreduce-python
 TEST_RUST_LOG := $(or $(CARGO_TARGET_DIR),target)/test-rust.log
 test: build

@@ -1,6 +1,6 @@
 //! One task for each owned job that does its I/O. Objects begin to be written as soon as the scheduler has asked
 //! for them; assignments go out when the history that tells of them, and all that was asked for before, is
-//! durable; the terminal record is written last. It retries what the stores refuse for now, for as long as it
+//! durable, and the job is its owner's still; the terminal record is written last. It retries what the stores refuse for now, for as long as it
 //! takes; it stops when the job has got another owner.
 
 use std::{future::Future, time::Duration};
