@@ -5,7 +5,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: build images demo demo-containers test test-rust test-python lint sim kill-points fuzz sanitize mutants storm hosts power-cuts waste scale scale-zookeeper bench bench-stores bench-instructions clean
+.PHONY: build images demo demo-containers test test-rust test-python lint style sim kill-points fuzz sanitize mutants storm hosts power-cuts waste scale scale-zookeeper bench bench-stores bench-instructions clean
 
 # What is passed on to a benchmark.
 ARGS ?=
@@ -60,13 +60,21 @@ demo-containers: images
 
 # Most tests wait most of the time. So those in Rust are built and run beside those in Python, to which a compiler leaves
 # the processor; what they print comes when they have ended. (Cargo would take make's two jobs for its own.)
+#
+# Clippy's driver is a compiler, too. With CLIPPY=1 it compiles the tests, and what else there is to lint, and its warnings
+# are errors: `make style test CLIPPY=1` is `make lint test` with one compilation instead of two.
+ifdef CLIPPY
+CARGO_TEST := RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-Dwarnings cargo test --locked --workspace
+LINTED := --all-targets
+else
 CARGO_TEST := cargo test --locked --workspace --exclude mapreduce-python
+endif
 TEST_RUST_LOG := $(or $(CARGO_TARGET_DIR),target)/test-rust.log
 test: build
 	@$(MAKE) --no-print-directory --keep-going --jobs=2 test-rust test-python
 
 test-rust: build
-	@unset MAKEFLAGS; (nice $(CARGO_TEST) --no-run && $(CARGO_TEST)) >$(TEST_RUST_LOG) 2>&1 && ended=0 || ended=$$?; \
+	@unset MAKEFLAGS MFLAGS; (nice env $(CARGO_TEST) $(LINTED) --no-run && $(CARGO_TEST)) >$(TEST_RUST_LOG) 2>&1 && ended=0 || ended=$$?; \
 	cat $(TEST_RUST_LOG); exit $$ended
 
 test-python: build
@@ -99,9 +107,11 @@ scale:
 scale-zookeeper:
 	cargo run --release --locked -p mapreduce --example zookeeper_scale -- $(ARGS)
 
-lint: build
-	cargo fmt --all --check
+lint: style
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+style: build
+	cargo fmt --all --check
 	ruff check .
 	ruff format --check .
 	mypy
@@ -149,8 +159,9 @@ bench: build
 	cargo build --release --locked -p mapreduce -p mapreduce-python --examples
 	PYTHONDONTWRITEBYTECODE= python benches/bench.py $(ARGS)
 
-# Small jobs and letters on a real ZooKeeper and HDFS; needs what their tests need.
+# Jobs on a real ZooKeeper and HDFS, and over files there; needs what their tests need.
 bench-stores: build
+	cargo build --release --locked -p mapreduce -p mapreduce-python --examples
 	python benches/stores.py $(ARGS)
 
 # Instructions of the engine's hot loops, against a baseline; ARGS=--update makes a new one. The packages are those of

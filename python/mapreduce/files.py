@@ -2,9 +2,10 @@
 
     cluster.mapreduce(mapreduce.read_text("books/*.txt"), map_func, sum, output=mapreduce.write_text("counts"))
 
-Paths are local paths, ``file://`` URLs, directories (all files below, but for names that begin with ``_`` or ``.``)
-or patterns with ``*``, ``**``, ``?``, ``[...]`` and ``{a,b}``. Executors read them, so they must be readable where the
-workers run. How a file is compressed is told by its name (``.gz``, ``.zst``, ``.bz2``, ``.lz4``) unless
+Paths are local paths or URLs (``file:///path``, ``hdfs://host:port/path``, ``s3://bucket/path``), of files, of
+directories (all files below, but for names that begin with ``_`` or ``.``) or with the patterns ``*``, ``**``, ``?``,
+``[...]`` and ``{a,b}``. Executors read them, so they must be readable where the workers run, and a store's keys known
+there. How a file is compressed is told by its name (``.gz``, ``.zst``, ``.bz2``, ``.lz4``) unless
 ``compression`` says so for all. A file that changes while a job reads it fails the job.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -50,7 +52,7 @@ class Output:
     The directory appears complete: one file a reduce task, ``_SUCCESS`` last, and only when the whole job succeeded.
 
     Attributes:
-        directory: The directory, absolute.
+        directory: The directory: an absolute path, or a URL.
         format: What the files hold, as the engine names it.
         compression: How they are compressed.
         overwrite: Whether what is there already is replaced.
@@ -62,12 +64,14 @@ class Output:
     overwrite: bool = False
 
     def _json(self) -> str:
+        """For one job."""
         return json.dumps(
             {
                 "url": self.directory,
                 "format": self.format,
                 "compression": self.compression,
                 "overwrite": self.overwrite,
+                "nonce": secrets.randbits(64),
             }
         )
 
@@ -289,6 +293,7 @@ def _input(
 def _output(
     directory: str | os.PathLike[str], file_format: dict[str, Any], compression: Compression, overwrite: bool
 ) -> Output:
-    place = _arguments.directory("directory", directory)
+    is_url = isinstance(directory, str) and "://" in directory
+    place = str(directory) if is_url else _arguments.directory("directory", directory)
     _compression(compression)
     return Output(place, file_format, compression, _arguments.flag("overwrite", overwrite))

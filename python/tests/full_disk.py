@@ -265,7 +265,7 @@ def output(directory):
         )
         trouble(future, "reduce/0", "_temporary", "No space left")
         check_shown(cluster, future, "No space left")
-        parts = disk.path / "result" / "_temporary" / future.job_id
+        (parts,) = (disk.path / "result" / "_temporary").iterdir()
         wait_until(lambda: not list(parts.iterdir()), "no attempt leaves what it could not complete")
         (disk.path / "ballast").unlink()
         (part,) = future.result()

@@ -82,7 +82,7 @@ def run_python(*arguments: object, env: dict[str, str], cwd: Path | None = None)
     """Runs a Python of its own to its end; gives what it wrote to standard output, and insists on success."""
     command = [sys.executable, *map(str, arguments)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=env, cwd=cwd)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, ""), f"it ended with {done.returncode}: {done.stderr}"
     return done.stdout
 
 

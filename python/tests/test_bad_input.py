@@ -162,6 +162,46 @@ def test_an_empty_file_is_no_records(cluster, tmp_path, read):
     assert "_SUCCESS" in os.listdir(tmp_path / "out")
 
 
+KEYS = {"AWS_ACCESS_KEY_ID": "ada", "AWS_SECRET_ACCESS_KEY": "a-wonderful-secret"}
+
+
+@pytest.mark.parametrize(
+    ("url", "environment", "why"),
+    [
+        ("ftp://host/data", {}, "ftp:// is not supported; give a path"),
+        ("hdfs://host/data", {}, "it names no port; give hdfs://host:port/directory"),
+        ("s3:///data", {}, "it names no bucket"),
+        ("s3://bucket/data?colour=red", {}, r"\?colour=red is no option"),
+        ("s3://bucket/data?auth=/nowhere/at/all", {}, "/nowhere/at/all: No such file"),
+        ("s3://bucket/data", {"AWS_ENDPOINT_URL": "http://192.0.2.1", **KEYS}, "would cross the network in clear"),
+        (
+            "s3://bucket/data",
+            {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"},
+            "there is no key for it: set AWS_ACCESS_KEY_ID",
+        ),
+        ("s3://bucket/data", {"AWS_ENDPOINT_URL_S3": "host", **KEYS}, "AWS_ENDPOINT_URL in the environment is host"),
+    ],
+)
+def test_a_store_that_can_not_be_used(cluster, monkeypatch, url, environment, why):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InvalidArgumentError, match=why) as read:
+        cluster.mapreduce(mapreduce.read_text(url), records, len)
+    with pytest.raises(InvalidArgumentError, match=why) as written:
+        cluster.mapreduce(LINES, records, len, output=mapreduce.write_text(url))
+    assert "a-wonderful-secret" not in str(read.value) + str(written.value)
+
+
+def test_a_store_that_is_not_there(cluster, monkeypatch):
+    for name, value in {"AWS_ENDPOINT": "http://127.0.0.1:1", **KEYS}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InvalidArgumentError, match=r"s3://bucket/data can't be read: .*refused"):
+        cluster.mapreduce(mapreduce.read_text("s3://bucket/data"), records, len)
+    refused = r"hdfs://127.0.0.1:1/data can't be written: .*refused.*tried for "
+    with pytest.raises(InvalidArgumentError, match=refused):
+        cluster.mapreduce(LINES, records, len, output=mapreduce.write_text("hdfs://127.0.0.1:1/data"))
+
+
 def test_an_output_that_exists(cluster, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("mine")

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import os
 import threading
+from pathlib import Path
 
 import pytest
 from helpers import outcomes, reference, wait_until
@@ -117,6 +118,21 @@ class TestSubmission:
 
         with pytest.raises(OSError, match="the file is gone"):
             cluster.mapreduce(records(), pairs, sum).result()
+
+    def test_an_iterator_that_raises_while_what_it_gave_is_uploaded(self, cluster):
+        """Objects of 4 MiB are written while the next records are taken; none may appear when all was removed."""
+
+        def records():
+            yield os.urandom(5 << 20)
+            raise OSError("the file is gone")
+
+        jobs = Path(cluster.directory, "storage", "jobs")
+        cluster.mapreduce(DATA, pairs, sum).result()
+        before = sorted(jobs.iterdir())
+        for _ in range(5):
+            with pytest.raises(OSError, match="the file is gone"):
+                cluster.mapreduce(records(), pairs, sum).result()
+        assert sorted(jobs.iterdir()) == before
 
     @pytest.mark.parametrize("number", [0, -1, 1.5, "two", True])
     def test_bad_requested_n_workers(self, cluster, number):

@@ -14,7 +14,7 @@ import pytest
 from helpers import reference
 
 import mapreduce
-from mapreduce import InvalidArgumentError, JobFailedError
+from mapreduce import InvalidArgumentError, JobFailedError, LocalCluster
 
 LINES = [f"{['to', 'be', 'or', 'not'][n % 4]} line {n} é" for n in range(3000)]
 
@@ -179,6 +179,17 @@ def test_output_to_parquet(cluster, tmp_path):
     [file] = cluster.mapreduce(LINES, words, sum, output=output, n_partitions=1).result()
     table = pyarrow.parquet.read_table(file)
     assert list(zip(*table.to_pydict().values(), strict=True)) == reference(LINES, words, sum)
+
+
+def test_the_first_job_of_the_next_cluster_replaces_the_output_of_the_first_of_this_one(auth, tmp_path):
+    job_ids = set()
+    for line in ("old", "new"):
+        with LocalCluster(auth=auth, n_workers=1, n_masters=1) as cluster:
+            future = cluster.mapreduce([line], words, sum, output=mapreduce.write_text(tmp_path, overwrite=True))
+            [file] = future.result()
+            assert Path(file).read_text() == f"{line}\t1\n"
+            job_ids.add(future.job_id)
+    assert job_ids == {"job_1"}
 
 
 def test_an_output_is_replaced_only_if_that_is_asked_for(cluster, tmp_path):

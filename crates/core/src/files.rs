@@ -74,6 +74,9 @@ pub struct InputFile {
     pub length: u64,
     /// When it was last written, in milliseconds since 1970. A file that has changed since is an error.
     pub modified_ms: u64,
+    /// What its store calls this version of it, if it tells versions apart: then that is compared instead of the time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub e_tag: Option<String>,
     /// How it is compressed.
     pub compression: Compression,
 }

@@ -42,7 +42,7 @@ impl JobSpec {
 
 impl Persisted for JobSpec {
     const KIND: &'static str = "spec";
-    const VERSION: u32 = 3;
+    const VERSION: u32 = 4;
 }
 
 /// The user's functions, below `code/` of the job.
@@ -146,6 +146,8 @@ pub struct OutputDescription {
     pub compression: Compression,
     /// Whether what is there already is replaced.
     pub overwrite: bool,
+    /// Random. It tells what this job writes from what others do: those of other clusters have the same ids.
+    pub nonce: u64,
 }
 
 /// How keys are spread over partitions.

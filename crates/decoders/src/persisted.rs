@@ -164,8 +164,13 @@ pub fn seeds() -> Vec<Vec<u8>> {
 
 fn specs() -> [JobSpec; 2] {
     let split = Split { object: "input/0.0".to_owned(), offset: 0, length: 9, records: 2, first_record: 0 };
-    let file =
-        InputFile { url: "file:///x".to_owned(), length: 10, modified_ms: 1, compression: Compression::Gzip };
+    let file = InputFile {
+        url: "file:///x".to_owned(),
+        length: 10,
+        modified_ms: 1,
+        e_tag: Some("v1".to_owned()),
+        compression: Compression::Gzip,
+    };
     let files = |format| InputDescription::Files {
         format,
         files: vec![file.clone()],
@@ -196,6 +201,7 @@ fn specs() -> [JobSpec; 2] {
             format: FileFormat::JsonLines,
             compression: Compression::Zstd,
             overwrite: true,
+            nonce: u64::MAX,
         }),
         settings: Settings {
             partitioning: Partitioning::Range { boundaries },

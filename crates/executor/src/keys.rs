@@ -273,6 +273,7 @@ impl<'a> Pieces<'a> {
         BadKey { at: self.at }
     }
 
+    #[inline]
     fn byte(&mut self) -> Result<u8, BadKey> {
         let byte = *self.bytes.get(self.at).ok_or(self.bad())?;
         self.at += 1;
@@ -280,6 +281,7 @@ impl<'a> Pieces<'a> {
     }
 
     /// The next piece.
+    #[inline]
     pub fn next_piece(&mut self) -> Result<Piece<'a>, BadKey> {
         Ok(match self.byte()? {
             tag::END => Piece::End,
@@ -298,23 +300,32 @@ impl<'a> Pieces<'a> {
         })
     }
 
+    #[inline]
     fn escaped(&mut self) -> Result<Cow<'a, [u8]>, BadKey> {
-        let mut whole: Cow<'a, [u8]> = Cow::Borrowed(&[]);
-        loop {
-            let rest = &self.bytes[self.at..];
-            let zero = rest.iter().position(|&b| b == 0).ok_or(BadKey { at: self.bytes.len() })?;
-            let escaped = rest.get(zero + 1) == Some(&ESCAPE);
-            let run = &rest[..zero + usize::from(escaped)];
-            if whole.is_empty() {
-                whole = Cow::Borrowed(run);
-            } else {
-                whole.to_mut().extend_from_slice(run);
-            }
-            self.at += zero + 1 + usize::from(escaped);
-            if !escaped {
-                return Ok(whole);
-            }
+        let (run, goes_on) = self.run()?;
+        if goes_on { self.joined(run).map(Cow::Owned) } else { Ok(Cow::Borrowed(run)) }
+    }
+
+    /// What begins with `run`, which an escaped zero ends.
+    #[cold]
+    fn joined(&mut self, run: &[u8]) -> Result<Vec<u8>, BadKey> {
+        let (mut whole, mut goes_on) = (run.to_vec(), true);
+        while goes_on {
+            let run;
+            (run, goes_on) = self.run()?;
+            whole.extend_from_slice(run);
         }
+        Ok(whole)
+    }
+
+    /// Bytes up to the end, or up to an escaped zero and with it; and whether more follow.
+    #[inline]
+    fn run(&mut self) -> Result<(&'a [u8], bool), BadKey> {
+        let rest = &self.bytes[self.at..];
+        let zero = memchr::memchr(0, rest).ok_or(BadKey { at: self.bytes.len() })?;
+        let escaped = rest.get(zero + 1) == Some(&ESCAPE);
+        self.at += zero + 1 + usize::from(escaped);
+        Ok((&rest[..zero + usize::from(escaped)], escaped))
     }
 
     fn exponent(&mut self, complement: u8) -> Result<i64, BadKey> {

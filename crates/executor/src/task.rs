@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::TryFutureExt;
 use mapreduce_core::{
-    AttemptId, Clock, Content, Failure, FailureKind, Incarnation, JobId, JobSpec, OutputDescription,
+    AttemptId, Clock, CodeRef, Content, Failure, FailureKind, Incarnation, JobId, JobSpec, OutputDescription,
     Partitioning, Persisted, Plan, Stage, TaskId, content_bytes_max,
 };
 use mapreduce_storage::{
@@ -45,7 +46,7 @@ pub enum Outcome {
     Failed(Box<Failure>),
 }
 
-/// Makes user code of the bytes of a job's code object.
+/// Makes user code of the bytes of a job's code object; of a native job, whose code this program is, it gets none.
 pub type Load = dyn FnMut(&JobSpec, &[u8], &SideInputs) -> Result<Box<dyn UserCode>, UserFailure>;
 
 /// Runs attempts, one after another. What it read of a job serves the job's next task, too.
@@ -61,6 +62,8 @@ struct Job {
     plan: Plan,
     code: Box<dyn UserCode>,
     side_inputs: SideInputs,
+    /// What the last task left, if that was a map task that went well: empty.
+    sink: Option<MapSink>,
     /// Once a reduce task has asked for it.
     maps: Option<Maps>,
 }
@@ -173,6 +176,10 @@ impl Executor {
                 read_there::<JobSpec>(store, paths::spec(id)),
                 read_there::<Plan>(store, paths::plan(id))
             )?;
+            if let CodeRef::Native { .. } = spec.code {
+                // It is this program, of which the worker knew the digest.
+                return Ok((spec, plan, Bytes::new()));
+            }
             let path = paths::code(id, spec.code.digest());
             let code = match spec.contents.get(&paths::below_job(&path)) {
                 Some(Content(code)) => code.clone().into(),
@@ -191,7 +198,7 @@ impl Executor {
             let why = "values are combined before they could be sorted: leave either out";
             return Err(UserFailure::new(FailureKind::BadCode, why).into());
         }
-        Ok(Job { spec, plan, code, side_inputs, maps: None })
+        Ok(Job { spec, plan, code, side_inputs, sink: None, maps: None })
     }
 
     fn map(&self, job: &mut Job, assignment: &Assignment) -> Result<Output, TaskError> {
@@ -199,17 +206,22 @@ impl Executor {
         let JobSpec { job: id, inputs, contents, .. } = &job.spec;
         let records = Records::of(inputs, *id, task.index, contents, &self.resources)?;
         let mut records = records.ok_or_else(|| not_planned(task))?;
-        let sink = MapSink::new(&self.resources, partitioner(&job.spec, &job.plan));
-        let mut sink = sink.sorting_values(job.spec.settings.sort_values);
+        let mut sink = job.sink.take().unwrap_or_else(|| {
+            let sink = MapSink::new(&self.resources, partitioner(&job.spec, &job.plan));
+            sink.sorting_values(job.spec.settings.sort_values)
+        });
         job.code.map(&mut records, &mut sink)?;
         let records_out = sink.n_values();
         let path = paths::attempt_output(job.spec.job, task, attempt);
         let file = sink.finish(job.code.as_mut(), path, content_bytes_max(job.plan.n_splits))?;
+        job.sink = Some(sink);
         Ok(Output { file: Some(file), input_manifest: None, records_in: records.n_records(), records_out })
     }
 
     fn reduce(&self, job: &mut Job, assignment: &Assignment) -> Result<Output, TaskError> {
         let &Assignment { task, attempt, .. } = assignment;
+        // All of the memory is for merging.
+        job.sink = None;
         if task.index >= job.plan.n_partitions {
             return Err(not_planned(task).into());
         }

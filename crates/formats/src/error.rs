@@ -3,6 +3,7 @@
 use std::{io, sync::Arc};
 
 use mapreduce_core::FailureKind;
+use mapreduce_storage::StorageError;
 use rustix::io::Errno;
 
 use crate::Position;
@@ -115,6 +116,9 @@ pub enum FormatError {
         /// Why.
         why: String,
     },
+    /// What was written reads back differently.
+    #[error(transparent)]
+    ReadBack(#[from] StorageError),
     /// The output is there already.
     #[error("{url} exists and is not empty: choose another output, or ask for it to be overwritten")]
     OutputExists {
@@ -133,6 +137,7 @@ impl FormatError {
             {
                 FailureKind::Storage
             }
+            FormatError::ReadBack(error) => error.failure_kind(),
             _ => FailureKind::BadData,
         }
     }

@@ -1,4 +1,4 @@
-//! Between URLs, which name files everywhere, and local paths.
+//! Between what users write, URLs, which name files everywhere, and where that is.
 
 use std::{
     ffi::OsString,
@@ -8,32 +8,62 @@ use std::{
     time::UNIX_EPOCH,
 };
 
+use mapreduce_storage::{Elsewhere, StorageError};
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use crate::FormatError;
+use crate::{FormatError, remote::Remote};
 
-/// The local path that `text`, a path or a `file://` URL, names. It is absolute and without `..`. `text` may be
-/// a glob, for which `url::Url` would be wrong: a `?` is no query here.
-pub(crate) fn local_path(text: &str) -> Result<PathBuf, FormatError> {
-    let wrong = |why: String| FormatError::Url { url: text.to_owned(), why };
-    let path = match text.split_once("://") {
-        Some(("file", rest)) => {
-            let rest = rest.strip_prefix("localhost").unwrap_or(rest);
-            if !rest.starts_with('/') {
-                return Err(wrong("it names another host; give file:///absolute/path".to_owned()));
+/// Where a file, a directory, or the files that a pattern means are.
+pub(crate) enum Location {
+    /// Absolute and without `..`.
+    Local(PathBuf),
+    Remote(Remote),
+}
+
+impl Location {
+    /// What `text` names: a path, a `file://` URL, or one of a store. It may be a glob, for which `url::Url` would be
+    /// wrong: a `?` is no query here.
+    pub(crate) fn parse(text: &str) -> Result<Location, FormatError> {
+        Location::parse_with(text, Elsewhere::open)
+    }
+
+    /// The same, with stores that may have been opened before.
+    pub(crate) fn parse_with(
+        text: &str,
+        open: impl FnOnce(&str) -> Result<Elsewhere, StorageError>,
+    ) -> Result<Location, FormatError> {
+        let wrong = |why: String| FormatError::Url { url: text.to_owned(), why };
+        let path = match text.split_once("://") {
+            Some(("file", rest)) => {
+                let rest = rest.strip_prefix("localhost").unwrap_or(rest);
+                if !rest.starts_with('/') {
+                    return Err(wrong("it names another host; give file:///absolute/path".to_owned()));
+                }
+                PathBuf::from(OsString::from_vec(percent_decode_str(rest).collect()))
             }
-            PathBuf::from(OsString::from_vec(percent_decode_str(rest).collect()))
-        }
-        Some((scheme, _)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
-            return Err(wrong(format!(
-                "{scheme}:// is not supported yet; give a path or file:///absolute/path"
-            )));
-        }
-        _ => PathBuf::from(text),
-    };
-    let absolute = std::path::absolute(&path).map_err(|error| wrong(error.to_string()))?;
-    without_parents(&absolute).map_err(|source| FormatError::unreadable(text, source))
+            Some(("s3" | "gs" | "az" | "hdfs", _)) => return Remote::parse(text, open).map(Location::Remote),
+            Some((scheme, _)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
+                return Err(wrong(format!(
+                    "{scheme}:// is not supported; give a path, file:///absolute/path, hdfs://host:port/path, or s3://, \
+                     gs:// or az://bucket/path"
+                )));
+            }
+            _ => PathBuf::from(text),
+        };
+        let absolute = std::path::absolute(&path).map_err(|error| wrong(error.to_string()))?;
+        without_parents(&absolute)
+            .map(Location::Local)
+            .map_err(|source| FormatError::unreadable(text, source))
+    }
+}
+
+/// `text`, a path or a URL, as it can be used in other directories, too.
+pub fn absolute(text: &str) -> Result<String, FormatError> {
+    match Location::parse(text)? {
+        Location::Local(path) => Ok(path.display().to_string()),
+        Location::Remote(_) => Ok(text.to_owned()),
+    }
 }
 
 /// `path` without `..`, which behind a link means another directory than the text lets expect.
@@ -65,6 +95,13 @@ pub(crate) fn modified_ms(metadata: &std::fs::Metadata) -> io::Result<u64> {
 mod tests {
     use super::*;
 
+    fn local_path(text: &str) -> Result<PathBuf, FormatError> {
+        match Location::parse(text)? {
+            Location::Local(path) => Ok(path),
+            Location::Remote(_) => panic!("{text} is not local"),
+        }
+    }
+
     #[test]
     fn paths_and_urls_name_the_same_files() {
         for name in ["a", "a b", "ä#1?.txt", "100%", "[x]{y,z}*"] {
@@ -78,7 +115,7 @@ mod tests {
 
     #[test]
     fn other_schemes_and_hosts_say_so() {
-        for url in ["s3://bucket/key", "hdfs://node/x", "file://elsewhere/x"] {
+        for url in ["ftp://node/x", "https://node/x", "file://elsewhere/x"] {
             let error = local_path(url).unwrap_err().to_string();
             assert!(error.contains(url) && error.contains("file:///absolute/path"), "{error}");
         }

@@ -105,7 +105,13 @@ mod tests {
     const MULTILINE: FileFormat = FileFormat::Csv { delimiter: b',', header: true, multiline: true };
 
     fn files(lengths: &[u64], compression: Compression) -> Vec<InputFile> {
-        let file = |length| InputFile { url: "file:///x".to_owned(), length, modified_ms: 1, compression };
+        let file = |length| InputFile {
+            url: "file:///x".to_owned(),
+            length,
+            modified_ms: 1,
+            e_tag: None,
+            compression,
+        };
         lengths.iter().copied().map(file).collect()
     }
 

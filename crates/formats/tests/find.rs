@@ -117,7 +117,7 @@ async fn a_pattern_without_a_file_is_an_error_that_names_it() {
             "{error}"
         );
     }
-    assert!(matches!(find(&["s3://bucket/*".to_owned()], None).await, Err(FormatError::Url { .. })));
+    assert!(matches!(find(&["ftp://host/*".to_owned()], None).await, Err(FormatError::Url { .. })));
 }
 
 #[tokio::test]

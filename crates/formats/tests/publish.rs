@@ -8,15 +8,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use mapreduce_core::JobId;
-use mapreduce_formats::{FormatError, check_output, publish, temporary_dir};
+use mapreduce_core::{Compression, FileFormat, InvalidText, JobId, OutputDescription};
+use mapreduce_formats::{FormatError, check_output, discard, publish, published};
 use tempfile::TempDir;
 
 const JOB: JobId = JobId(7);
+const NONCE: u64 = 0xab;
 
 struct Output {
     dir: TempDir,
-    parts: Vec<(PathBuf, String)>,
+    /// Names below `_temporary/job_7`, and in the output.
+    parts: Vec<(String, String)>,
 }
 
 impl Output {
@@ -36,7 +38,7 @@ impl Output {
     }
 
     async fn publish(&self, overwrite: bool) -> Result<(), FormatError> {
-        publish(&self.path(), JOB, &self.parts, overwrite).await
+        publish(&described(&self.path(), overwrite, NONCE), JOB, &self.parts).await
     }
 
     /// What is in it, by name.
@@ -47,30 +49,43 @@ impl Output {
     }
 
     fn assert_published(&self) {
-        let expected =
-            [("_SUCCESS", "job_7"), ("part-0", "job_7 0"), ("part-1", "job_7 1"), ("part-2", "job_7 2")];
+        let expected = [
+            ("_SUCCESS", "job_7-00000000000000ab"),
+            ("part-0", "job_7 0"),
+            ("part-1", "job_7 1"),
+            ("part-2", "job_7 2"),
+        ];
         let expected = expected.map(|(name, content)| (name.to_owned(), content.to_owned()));
         assert_eq!(self.content(), BTreeMap::from(expected));
     }
 }
 
+fn described(output: &str, overwrite: bool, nonce: u64) -> OutputDescription {
+    let format = FileFormat::Text { invalid: InvalidText::Error };
+    OutputDescription { url: output.to_owned(), format, compression: Compression::None, overwrite, nonce }
+}
+
 /// Three parts of a job, and an attempt's rest.
-fn parts(output: &str, job: JobId) -> Vec<(PathBuf, String)> {
-    let dir = temporary_dir(output, job).unwrap();
+fn parts(output: &str, job: JobId) -> Vec<(String, String)> {
+    let dir = temporary_dir(output, job);
     fs::create_dir_all(dir.join("lost-attempt")).unwrap();
     fs::write(dir.join("lost-attempt/0"), "incomplete").unwrap();
     let part = |n| {
-        let path = dir.join(format!("attempt-{n}"));
-        fs::write(&path, format!("{job} {n}")).unwrap();
-        (path, format!("part-{n}"))
+        let name = format!("attempt-{n}");
+        fs::write(dir.join(&name), format!("{job} {n}")).unwrap();
+        (name, format!("part-{n}"))
     };
     (0..3).map(part).collect()
+}
+
+fn temporary_dir(output: &str, job: JobId) -> PathBuf {
+    Path::new(output).join("_temporary").join(format!("{job}-{NONCE:016x}"))
 }
 
 #[tokio::test]
 async fn parts_get_their_names_and_success_says_whose_they_are() {
     let output = Output::new();
-    check_output(&output.path(), false).unwrap();
+    check_output(&output.path(), false).await.unwrap();
     output.publish(false).await.unwrap();
     output.assert_published();
     // Another master, which does not know that it is done.
@@ -78,8 +93,8 @@ async fn parts_get_their_names_and_success_says_whose_they_are() {
     output.publish(true).await.unwrap();
     output.assert_published();
     let url = format!("file://{}", output.path());
-    assert!(matches!(check_output(&url, false), Err(FormatError::OutputExists { .. })));
-    check_output(&url, true).unwrap();
+    assert!(matches!(check_output(&url, false).await, Err(FormatError::OutputExists { .. })));
+    check_output(&url, true).await.unwrap();
 }
 
 /// Something stands in the way of one of the steps; then it is gone.
@@ -93,9 +108,9 @@ async fn publication_goes_on_wherever_it_stopped() {
                 3 => output.file("_SUCCESS"),
                 n => output.file(&format!("part-{n}")),
             };
-            let marker = output.parts[0].0.with_file_name("_publishing");
+            let marker = temporary_dir(&output.path(), JOB).join("_publishing");
             // Begun, so that the obstacle is not taken for old content.
-            fs::write(&marker, "job_7").unwrap();
+            fs::write(&marker, "job_7-00000000000000ab").unwrap();
             fs::create_dir_all(obstacle.join("x")).unwrap();
             assert!(output.publish(overwrite).await.is_err());
             assert!(!output.file("_SUCCESS").is_file());
@@ -119,11 +134,29 @@ async fn what_was_moved_before_an_error_is_not_old_content() {
     output.assert_published();
 }
 
+/// Each cluster's first job is job_1.
+#[tokio::test]
+async fn a_job_of_the_same_id_in_another_cluster_is_another() {
+    let output = Output::new();
+    output.publish(false).await.unwrap();
+    let (path, other) = (output.path(), NONCE + 1);
+    let temporary = Path::new(&path).join(format!("_temporary/job_7-{other:016x}"));
+    fs::create_dir_all(&temporary).unwrap();
+    fs::write(temporary.join("attempt"), "other").unwrap();
+    let parts = [("attempt".to_owned(), "part-0".to_owned())];
+    let refused = publish(&described(&path, false, other), JOB, &parts).await;
+    assert!(matches!(refused, Err(FormatError::OutputExists { .. })), "{refused:?}");
+    publish(&described(&path, true, other), JOB, &parts).await.unwrap();
+    let names = ["_SUCCESS", "part-0"].map(str::to_owned);
+    let contents = [format!("job_7-{other:016x}"), "other".to_owned()];
+    assert_eq!(output.content(), names.into_iter().zip(contents).collect());
+}
+
 #[tokio::test]
 async fn success_without_cleaning_up_is_cleaned_up() {
     let output = Output::new();
     output.publish(false).await.unwrap();
-    let rest = temporary_dir(&output.path(), JOB).unwrap();
+    let rest = temporary_dir(&output.path(), JOB);
     fs::create_dir_all(rest.join("x")).unwrap();
     output.publish(true).await.unwrap();
     output.assert_published();
@@ -150,7 +183,7 @@ async fn old_content_is_kept_if_a_part_is_missing_and_never_taken_for_it() {
     let output = Output::new();
     fs::write(output.file("part-1"), "old").unwrap();
     fs::write(output.file("_SUCCESS"), "job_6").unwrap();
-    fs::remove_file(&output.parts[1].0).unwrap();
+    fs::remove_file(temporary_dir(&output.path(), JOB).join(&output.parts[1].0)).unwrap();
     let before = output.content();
     let error = output.publish(true).await.unwrap_err();
     assert!(matches!(&error, FormatError::Missing { url } if url.ends_with("attempt-1")), "{error}");
@@ -161,14 +194,14 @@ async fn old_content_is_kept_if_a_part_is_missing_and_never_taken_for_it() {
 async fn a_failed_jobs_leftovers_do_not_stand_in_the_way_and_another_jobs_are_kept() {
     let output = Output::new();
     let other = parts(&output.path(), JobId(8));
-    check_output(&output.path(), false).unwrap();
+    check_output(&output.path(), false).await.unwrap();
     output.publish(false).await.unwrap();
-    assert!(other.iter().all(|(path, _)| path.exists()));
+    assert!(other.iter().all(|(name, _)| temporary_dir(&output.path(), JobId(8)).join(name).exists()));
     assert!(matches!(
-        publish(&output.path(), JobId(8), &other, false).await,
+        publish(&described(&output.path(), false, NONCE), JobId(8), &other).await,
         Err(FormatError::OutputExists { .. })
     ));
-    publish(&output.path(), JobId(8), &other, true).await.unwrap();
+    publish(&described(&output.path(), true, NONCE), JobId(8), &other).await.unwrap();
     assert_eq!(output.content()["part-2"], "job_8 2");
     assert!(!output.file("_temporary").exists());
 }
@@ -183,6 +216,20 @@ async fn two_masters_publish_one_job_at_once() {
         assert!(first.is_ok() || second.is_ok(), "{first:?} {second:?}");
         output.publish(true).await.unwrap();
         output.assert_published();
+    }
+}
+
+#[tokio::test]
+async fn what_was_published_is_named_and_what_failed_leaves_nothing() {
+    let output = Output::new();
+    assert!(matches!(published(&output.path()), Err(FormatError::Missing { .. })), "not yet");
+    output.publish(false).await.unwrap();
+    let url = format!("file://{}/", output.path());
+    assert_eq!(published(&url).unwrap()[1..], ["part-1", "part-2"].map(|name| format!("{url}{name}")));
+    parts(&output.path(), JobId(8));
+    for _ in 0..2 {
+        discard(&described(&output.path(), false, NONCE), JobId(8)).await.unwrap();
+        assert!(!output.file("_temporary").exists());
     }
 }
 
@@ -203,13 +250,13 @@ async fn names_that_would_lose_a_part_are_refused() {
     }
 }
 
-#[test]
-fn an_output_that_is_a_file_is_refused() {
+#[tokio::test]
+async fn an_output_that_is_a_file_is_refused() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let path = file.path().display().to_string();
     for overwrite in [false, true] {
-        let error = check_output(&path, overwrite).unwrap_err().to_string();
+        let error = check_output(&path, overwrite).await.unwrap_err().to_string();
         assert!(error.contains(&path), "{error}");
     }
-    assert!(check_output("s3://bucket/x", false).unwrap_err().to_string().contains("not supported yet"));
+    assert!(check_output("ftp://host/x", false).await.unwrap_err().to_string().contains("not supported"));
 }

@@ -180,8 +180,8 @@ fn what_is_no_file_is_refused() {
     assert!(matches!(refusal(&TEXT, &file), FormatError::Missing { .. }));
     file.url = format!("file://{}", files.dir.path().display());
     assert!(refusal(&TEXT, &file).to_string().contains("no regular file"));
-    file.url = "s3://bucket/key".to_owned();
-    assert!(refusal(&TEXT, &file).to_string().contains("s3:// is not supported yet"));
+    file.url = "ftp://host/key".to_owned();
+    assert!(refusal(&TEXT, &file).to_string().contains("ftp:// is not supported"));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use mapreduce_coordination::{
     records::{self, Member},
 };
 use mapreduce_core::{Incarnation, JobId, JobPhase, JobRecord, JobSpec, Role, Stage};
-use mapreduce_formats::temporary_dir;
+use mapreduce_formats::local_directory;
 use mapreduce_storage::{
     Store, paths,
     view::{self, AttemptView, JobView, TreeEntry},
@@ -82,11 +82,11 @@ async fn look(
     Ok(view)
 }
 
-/// Where a job publishes its output.
+/// The local directory that a job publishes its output in, or the nearest one above it.
 async fn output_directory(store: &Store, job: JobId) -> Result<Option<PathBuf>, ClientError> {
     let spec: Option<JobSpec> = mapreduce_storage::read(store, &paths::spec(job)).await?;
-    let temporary = spec.and_then(|spec| temporary_dir(&spec.output?.url, job).ok());
-    Ok(temporary.and_then(|dir| dir.ancestors().find(|dir| dir.exists()).map(Path::to_owned)))
+    let directory = spec.and_then(|spec| local_directory(&spec.output?.url));
+    Ok(directory.and_then(|dir| dir.ancestors().find(|dir| dir.exists()).map(Path::to_owned)))
 }
 
 /// What the finished tasks of a job have counted, by name.

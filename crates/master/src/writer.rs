@@ -1,7 +1,7 @@
 //! One task for each owned job that does its I/O. Objects begin to be written as soon as the scheduler has asked
 //! for them; assignments go out when the history that tells of them, and all that was asked for before, is
-//! durable, and the job is its owner's still; the terminal record is written last. It retries what the stores refuse for now, for as long as it
-//! takes; it stops when the job has got another owner.
+//! durable, and the job is its owner's still; the terminal record is written last. It retries what the stores refuse
+//! for now, for as long as it takes; it stops when the job has got another owner.
 
 use std::{future::Future, time::Duration};
 
@@ -294,7 +294,7 @@ impl Writer {
         let phase = phase?;
         if phase != JobPhase::Succeeded
             && let Some(output) = &self.output
-            && let Err(e) = mapreduce_formats::discard(&output.url, self.record.job).await
+            && let Err(e) = mapreduce_formats::discard(output, self.record.job).await
         {
             tracing::warn!(job = %self.record.job, "what was written of the output stays: {e}");
         }
@@ -322,12 +322,14 @@ impl Writer {
         let named = entries.zip(mapreduce_formats::part_names(output));
         let parts: Vec<_> = named
             .flat_map(|(entry, name)| {
-                entry.files.iter().map(move |file| (file.path.clone().into(), name.clone()))
+                // Its path or URL ends with the name that the attempt gave it.
+                let written = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
+                entry.files.iter().map(move |file| (written(&file.path), name.clone()))
             })
             .collect();
         let mut pause = RETRY_FIRST;
         loop {
-            match mapreduce_formats::publish(&output.url, self.record.job, &parts, output.overwrite).await {
+            match mapreduce_formats::publish(output, self.record.job, &parts).await {
                 Ok(()) => return Ok(Some(None)),
                 Err(e) if e.failure_kind() == FailureKind::Storage => {
                     tracing::warn!(job = %self.record.job, "the output can't be published yet: {e}");

@@ -45,7 +45,9 @@ impl InputFiles {
 /// Raises if a job may not write to `output`.
 #[pyfunction]
 pub fn check_output_directory(py: Python<'_>, output: &str, overwrite: bool) -> PyResult<()> {
-    py.detach(|| check_output(output, overwrite)).map_err(|error| refused(&error))
+    let output = output.to_owned();
+    let checked = block_on(py, || async move { check_output(&output, overwrite).await })?;
+    checked.map_err(|error| refused(&error))
 }
 
 fn parse<T: DeserializeOwned>(json: &str) -> PyResult<T> {

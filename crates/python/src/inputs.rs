@@ -43,7 +43,7 @@ pub fn describe(
             return result_of(py, live, &earlier.earlier_job_id);
         }
         let place = Place { job, number, n_inputs };
-        let (splits, small) = upload_records(&live.urls.storage, place, input, split_records, check)?;
+        let (splits, small) = upload_records(live, place, input, split_records, check)?;
         contents.extend(small.map(|object| (object.name, Content(object.bytes.into()))));
         Ok(InputDescription::Uploaded { splits })
     };

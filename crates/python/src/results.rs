@@ -1,10 +1,10 @@
 //! The client's side of a job's result.
 
-use std::{env::temp_dir, io, path::PathBuf};
+use std::{env::temp_dir, path::PathBuf};
 
-use mapreduce_core::{JobId, JobSpec, OutputDescription};
+use mapreduce_core::{JobId, JobSpec};
 use mapreduce_executor::{Resources, TaskError, reduce::Merge, results};
-use mapreduce_formats::FormatError;
+use mapreduce_formats::published;
 use mapreduce_storage::{StorageError as StoreError, paths, read};
 use pyo3::{
     exceptions::PyTypeError,
@@ -22,7 +22,7 @@ use crate::{
 const MEMORY_BYTES: usize = 64 << 20;
 
 /// The result of a job that has succeeded: the list of `(key, value)`, in the order of the keys if Python has one
-/// for them, else in the order of their encoding. Of a job with an output, the paths of its files. Other threads run
+/// for them, else in the order of their encoding. Of a job with an output, the paths or URLs of its files. Other threads run
 /// while it reads. None if it takes more than `bytes_max` in storage.
 pub fn collect<'py>(
     py: Python<'py>,
@@ -106,21 +106,7 @@ fn output_files(resources: &Resources, job: JobId) -> Result<Option<Vec<String>>
     let path = paths::spec(job);
     let spec: Option<JobSpec> = resources.wait(read(&resources.store, &path))?;
     let spec = spec.ok_or_else(|| StoreError::NotFound { path: path.to_string() })?;
-    let Some(output) = spec.output else { return Ok(None) };
-    Ok(Some(parts(&output).map_err(|error| FormatError::unwritable(&output.url, error))?))
-}
-
-/// The paths of the files in an output's directory. A partition without a record has none in Parquet.
-fn parts(output: &OutputDescription) -> io::Result<Vec<String>> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(&output.url)? {
-        let entry = entry?;
-        if entry.file_name().as_encoded_bytes().starts_with(b"part-") {
-            found.push(entry.path().display().to_string());
-        }
-    }
-    found.sort();
-    Ok(found)
+    spec.output.map(|output| Ok(published(&output.url)?)).transpose()
 }
 
 /// Sorted by key; as it is, if Python can't order the keys.

@@ -10,10 +10,12 @@ use std::{
 use bytes::Bytes;
 use futures::future::join_all;
 use mapreduce_core::{JobId, Split, content_bytes_max};
-use mapreduce_executor::{Resources, TaskError};
+use mapreduce_executor::TaskError;
 use mapreduce_storage::{
-    FileRef, StorageError as StoreError, Store, answers_at_once, put_file,
-    splits::{self, FullObject, SplitSize, SplitWriter},
+    FileRef, StorageError as StoreError, Store, answers_at_once,
+    paths::in_job,
+    put_file,
+    splits::{FullObject, SplitSize, SplitWriter},
 };
 use object_store::path::Path;
 use pyo3::{
@@ -23,6 +25,7 @@ use pyo3::{
 use tokio::task::JoinHandle;
 
 use crate::{
+    cluster::Live,
     objects::{self, InvalidArgumentError, SerializationError, StorageError},
     raise::task_error,
     runtime::{block_on, runtime},
@@ -146,18 +149,30 @@ impl Place {
 /// `check` is called, which may end it. Answers the splits, and the object with all of them if that is too small to be
 /// written.
 pub fn upload_records(
-    storage_url: &str,
+    live: &Live,
+    place: Place,
+    data: &Bound<'_, PyAny>,
+    split_records: Option<u64>,
+    check: &Check<'_>,
+) -> PyResult<(Vec<Split>, Option<FullObject>)> {
+    let (store, coarse) = (live.client.store(), !answers_at_once(&live.urls.storage));
+    let mut storage = Uploader { store, job: place.job, was_used: false, uploading: None };
+    let written = write_records(&mut storage, coarse, place, data, split_records, check);
+    if written.is_err() {
+        storage.join(data.py())?;
+    }
+    written
+}
+
+fn write_records(
+    storage: &mut Uploader<'_>,
+    coarse: bool,
     place: Place,
     data: &Bound<'_, PyAny>,
     split_records: Option<u64>,
     check: &Check<'_>,
 ) -> PyResult<(Vec<Split>, Option<FullObject>)> {
     let py = data.py();
-    let mut storage = Uploader::open(storage_url, place.job)?;
-    let data = match data.cast_exact::<PyList>() {
-        Ok(list) => list.get_slice(0, list.len()).into_any(),
-        Err(_) => data.clone(),
-    };
     let known = data.is_instance_of::<PyList>() || data.is_instance_of::<PyTuple>();
     let size = match split_records {
         Some(n) => SplitSize::Exactly(NonZeroU64::new(n).ok_or_else(|| {
@@ -167,28 +182,32 @@ pub fn upload_records(
         None => SplitSize::Unknown,
     };
     let mut writer = SplitWriter::new(place.number, size);
-    if !answers_at_once(storage_url) {
+    if coarse {
         writer = writer.coarse();
     }
-    let mut encoded = Vec::new();
     let (mut checked, mut unlooked) = (Instant::now(), 0);
     let files = py.import("mapreduce.files")?;
     let no_records = [files.getattr("Input")?, files.getattr("EarlierResult")?];
-    for (n, record) in data.try_iter()?.enumerate() {
+    for (n, record) in records(data)?.enumerate() {
         let record = record?;
-        if no_records.iter().any(|kind| record.get_type().is(kind)) {
+        if no_records.iter().any(|kind| record.get_type_ptr().cast() == kind.as_ptr()) {
             return Err(InvalidArgumentError::new_err(format!(
                 "{} is an input of its own: if data is a list of inputs, give map_func a list, too, with the map \
                  function of each of them",
                 place.record(n)
             )));
         }
-        encoded.clear();
-        values::encode(&record, &mut encoded).map_err(|error| unpicklable(place, n, &record, error))?;
-        if let Some(object) = writer.push(&encoded) {
+        let mut n_bytes = 0;
+        let full = writer.push_with(|out| {
+            let start = out.len();
+            values::encode(&record, out)?;
+            n_bytes = out.len() - start;
+            Ok(())
+        });
+        if let Some(object) = full.map_err(|error| unpicklable(place, n, &record, error))? {
             storage.put(py, object, check)?;
         }
-        unlooked += RECORD_BYTES + encoded.len();
+        unlooked += RECORD_BYTES + n_bytes;
         if known && unlooked < LOOK_EVERY_BYTES {
             continue;
         }
@@ -204,28 +223,51 @@ pub fn upload_records(
         Some(only) if !storage.was_used && only.bytes.len() as u64 <= content_bytes_max(place.n_inputs) => {
             Ok((splits, Some(only)))
         }
-        Some(last) => storage.put(py, last, check).map(|()| (splits, None)),
-        None => Ok((splits, None)),
+        last => {
+            if let Some(last) = last {
+                storage.put(py, last, check)?;
+            }
+            storage.finish(py, check).map(|()| (splits, None))
+        }
     }
 }
 
-struct Uploader {
-    resources: Resources,
+/// The records of an input, one after the other; those of a list as they are now. Each is given up as soon as it was
+/// looked at: at the end of a long list it is no longer in the processor's cache.
+fn records<'py>(
+    data: &Bound<'py, PyAny>,
+) -> PyResult<Box<dyn Iterator<Item = PyResult<Bound<'py, PyAny>>> + 'py>> {
+    Ok(match data.cast_exact::<PyList>() {
+        Ok(list) => Box::new(list.iter().collect::<Vec<_>>().into_iter().map(Ok)),
+        Err(_) => Box::new(data.try_iter()?),
+    })
+}
+
+/// Writes objects one after the other, each while the next one is made.
+struct Uploader<'a> {
+    store: &'a Store,
     job: JobId,
     was_used: bool,
+    uploading: Option<Uploading>,
 }
 
-impl Uploader {
-    fn open(url: &str, job: JobId) -> PyResult<Self> {
-        let resources = Resources::open(url, 0, std::env::temp_dir()).map_err(storage_error)?;
-        Ok(Uploader { resources, job, was_used: false })
-    }
-
+impl Uploader<'_> {
     fn put(&mut self, py: Python<'_>, object: FullObject, check: &Check<'_>) -> PyResult<()> {
         self.was_used = true;
-        patiently(py, self.job, check, || {
-            Ok(self.resources.wait(splits::upload(&self.resources.store, self.job, object.clone()))?)
-        })
+        self.finish(py, check)?;
+        let objects = [(in_job(self.job, &object.name), object.bytes)];
+        self.uploading = Some(Uploading::begin(py, self.store, self.job, objects)?);
+        Ok(())
+    }
+
+    /// Returns when all is written.
+    fn finish(&mut self, py: Python<'_>, check: &Check<'_>) -> PyResult<()> {
+        self.uploading.take().map_or(Ok(()), |uploading| uploading.wait(py, check))
+    }
+
+    /// Returns when nothing is under way any more.
+    fn join(&mut self, py: Python<'_>) -> PyResult<()> {
+        self.uploading.take().map_or(Ok(()), |uploading| uploading.join(py))
     }
 }
 

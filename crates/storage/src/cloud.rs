@@ -37,6 +37,12 @@ struct Options {
 /// Opens the bucket that `url` names: `s3://bucket/path`, `gs://bucket/path` or `az://container/path`. Nothing is sent yet.
 /// Errors are sentences for [`crate::StorageError::Url`].
 pub(crate) fn open(url: &Url) -> Result<Store, String> {
+    let path = Path::from_url_path(url.path()).map_err(|error| error.to_string())?;
+    Ok(Arc::new(PrefixStore::new(open_bucket(url)?, path)))
+}
+
+/// Opens the whole bucket.
+pub(crate) fn open_bucket(url: &Url) -> Result<Store, String> {
     let bucket = url.host_str().filter(|bucket| !bucket.is_empty()).ok_or("it names no bucket")?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err("a key has no place in a URL: name the file that holds it by ?auth=/absolute/file".into());
@@ -45,7 +51,7 @@ pub(crate) fn open(url: &Url) -> Result<Store, String> {
     // Another part of this process may have chosen one: then that one serves here, too.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let failed = |error: object_store::Error| error.to_string();
-    let store: Store = match url.scheme() {
+    Ok(match url.scheme() {
         "s3" => Arc::new(s3(bucket, &options)?.build().map_err(failed)?),
         _ if options.endpoint.is_some() || options.auth.is_some() => {
             return Err(
@@ -62,22 +68,24 @@ pub(crate) fn open(url: &Url) -> Result<Store, String> {
                 container.with_client_options(client(false)).with_retry(retry()).build().map_err(failed)?,
             )
         }
-    };
-    let path = Path::from_url_path(url.path()).map_err(|error| error.to_string())?;
-    Ok(Arc::new(PrefixStore::new(store, path)))
+    })
 }
 
 fn s3(bucket: &str, options: &Options) -> Result<AmazonS3Builder, String> {
     let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(retry());
+    let from_env = endpoint_of_environment(&builder)?;
+    let endpoint = options.endpoint.as_ref().or(from_env.as_ref());
     let mut may_be_plain = false;
-    if let Some(endpoint) = &options.endpoint {
+    if let Some(endpoint) = endpoint {
         may_be_plain = endpoint.scheme() == "http";
         if may_be_plain && !is_loopback(endpoint) {
             return Err(format!(
                 "{endpoint} is neither https nor loopback: keys and data would cross the network in clear"
             ));
         }
-        builder = builder.with_endpoint(endpoint.as_str().trim_end_matches('/'));
+        let url = endpoint.as_str().trim_end_matches('/');
+        // The first goes before the second.
+        builder = builder.with_config(AmazonS3ConfigKey::S3Endpoint, url).with_endpoint(url);
     }
     if let Some(file) = &options.auth {
         let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
@@ -87,12 +95,27 @@ fn s3(bucket: &str, options: &Options) -> Result<AmazonS3Builder, String> {
         builder = builder.with_access_key_id(id).with_secret_access_key(key);
     }
     // Amazon's own machines are given keys by their network; nobody else's are, and there it would be asked in vain.
-    if options.endpoint.is_some() && !has_key(&builder) {
+    if endpoint.is_some() && !has_key(&builder) {
         return Err("there is no key for it: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name the file that holds \
                     the key's id and the key by ?auth=/absolute/file"
             .into());
     }
     Ok(builder.with_client_options(client(may_be_plain)))
+}
+
+fn endpoint_of_environment(builder: &AmazonS3Builder) -> Result<Option<Url>, String> {
+    let names = [AmazonS3ConfigKey::S3Endpoint, AmazonS3ConfigKey::Endpoint];
+    let url = names.iter().find_map(|name| builder.get_config_value(name));
+    let endpoint = url.map(|url| endpoint_at(&url)).transpose();
+    endpoint.map_err(|why| format!("AWS_ENDPOINT_URL in the environment is {why}"))
+}
+
+fn endpoint_at(url: &str) -> Result<Url, String> {
+    let endpoint = Url::parse(url).map_err(|error| format!("{url}: {error}"))?;
+    match endpoint.scheme() {
+        "http" | "https" => Ok(endpoint),
+        _ => Err(format!("{url} is neither http nor https")),
+    }
 }
 
 fn has_key(builder: &AmazonS3Builder) -> bool {
@@ -131,11 +154,7 @@ impl Options {
         for (name, value) in url.query_pairs() {
             match &*name {
                 "endpoint" => {
-                    let endpoint =
-                        Url::parse(&value).map_err(|error| format!("?endpoint={value}: {error}"))?;
-                    if !matches!(endpoint.scheme(), "http" | "https") {
-                        return Err(format!("?endpoint={value} is neither http nor https"));
-                    }
+                    let endpoint = endpoint_at(&value).map_err(|why| format!("?endpoint={why}"))?;
                     options.endpoint = Some(endpoint);
                 }
                 "auth" if value.starts_with('/') => options.auth = Some(PathBuf::from(&*value)),

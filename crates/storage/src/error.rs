@@ -106,15 +106,25 @@ impl StorageError {
     }
 }
 
+/// Where Amazon's own machines ask for keys if they have been told none.
+const AMAZONS_MACHINES: &str = "//169.254.169.254/";
+
 /// An error with what was at the root of it, which clients of remote stores don't say on their own.
-fn with_root(error: &object_store::Error) -> String {
+pub fn with_root(error: &object_store::Error) -> String {
     let said = error.to_string();
     let mut root: &(dyn Error + 'static) = error;
     while let Some(cause) = root.source() {
         root = cause;
     }
     let root = root.to_string();
-    if said.contains(&root) { said } else { format!("{said}: {root}") }
+    let said = if said.contains(&root) { said } else { format!("{said}: {root}") };
+    match said.contains(AMAZONS_MACHINES) {
+        true => format!(
+            "no key is set, and this machine is given none: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, \
+                         or end the URL with ?auth=/absolute/file ({said})"
+        ),
+        false => said,
+    }
 }
 
 /// What to look at.
@@ -129,7 +139,7 @@ fn remedy(error: &object_store::Error) -> &'static str {
 }
 
 /// Whether an error of the operating system that says so is among the causes.
-fn is_full(error: &object_store::Error) -> bool {
+pub fn is_full(error: &object_store::Error) -> bool {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = cause {
         let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);

@@ -54,19 +54,19 @@ pub(crate) async fn delete_dir(store: &Store, dir: &Path, object: &Path) -> Resu
         Kept::InHdfs(directories) => {
             directories.remove(dir).await.map_err(|error| StorageError::of(dir, error))
         }
-        Kept::Elsewhere => delete_objects(store, dir).await,
+        Kept::Elsewhere => delete_objects(store, dir).await.map_err(|error| StorageError::of(dir, error)),
     }
 }
 
 /// Deletes one object after the other, where directories are nothing but names.
-async fn delete_objects(store: &Store, dir: &Path) -> Result<(), StorageError> {
+pub(crate) async fn delete_objects(store: &Store, dir: &Path) -> object_store::Result<()> {
     let listed = store.list(Some(dir)).map_ok(|object| object.location).boxed();
     let deleted = store.delete_stream(listed).filter(|deleted| {
         // Somebody else deletes the same.
         let gone = matches!(deleted, Err(object_store::Error::NotFound { .. }));
         std::future::ready(!gone)
     });
-    deleted.try_collect::<Vec<_>>().await.map(drop).map_err(|error| StorageError::of(dir, error))
+    deleted.try_collect::<Vec<_>>().await.map(drop)
 }
 
 /// What keeps objects.

@@ -7,10 +7,12 @@
 //! directory both hold because it writes a hidden file beside the target, syncs it, gives it its name by
 //! `link` (create) or `rename` (overwrite), and syncs the directory; so what a call returned for is durable.
 
+pub mod background;
 pub mod block;
 mod claim;
 mod cloud;
 pub mod copies;
+mod elsewhere;
 mod error;
 mod garbage;
 mod hdfs;
@@ -28,7 +30,8 @@ mod upload;
 pub mod view;
 
 pub use claim::{Claim, claim, delete_claim, make_claim};
-pub use error::StorageError;
+pub use elsewhere::Elsewhere;
+pub use error::{StorageError, is_full, with_root};
 pub use garbage::{delete_attempt, delete_job};
 pub use job::{audit, failures, history, task_failures};
 pub use local_copy::{LocalCopyError, copy_locally};

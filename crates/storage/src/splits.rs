@@ -7,15 +7,13 @@
 //! A split is a run of [blocks](crate::block); their raw bytes, joined, are the records, each behind its length
 //! as a LEB128 number.
 
-use std::{collections::BTreeMap, num::NonZeroU64};
+use std::{collections::BTreeMap, convert::Infallible, num::NonZeroU64};
 
 use bytes::Bytes;
 use mapreduce_core::{Content, JobId, Split};
 
 use crate::{StorageError, Store, block, object, paths};
 
-/// An object ends with the split that makes it this long.
-const OBJECT_BYTES: usize = 8 << 20;
 /// Raw bytes of one block. Longer splits, and longer records, take several.
 const BLOCK_BYTES: usize = 1 << 20;
 /// No split is longer, before compression: places in it are 32 bits wide.
@@ -30,11 +28,13 @@ struct Grain {
     splits: u64,
     /// Of an input of unknown length, a split holds this part of the records before it.
     growth: u64,
+    /// An object ends with the split that makes it this long. It is uploaded while the next one is made.
+    object_bytes: usize,
 }
 
-const FINE: Grain = Grain { bytes: 512 << 10, splits: 48, growth: 16 };
+const FINE: Grain = Grain { bytes: 512 << 10, splits: 48, growth: 16, object_bytes: 4 << 20 };
 /// For stores where a task waits longer for its objects than a small split takes. It still costs seconds at most.
-const COARSE: Grain = Grain { bytes: 2 << 20, splits: 16, growth: 4 };
+const COARSE: Grain = Grain { bytes: 2 << 20, splits: 16, growth: 4, object_bytes: 8 << 20 };
 
 /// How many records a split may have; it also ends at 512 KiB, or 2 MiB if it is [coarse](SplitWriter::coarse), except
 /// with `Exactly`.
@@ -49,12 +49,12 @@ pub enum SplitSize {
 }
 
 impl SplitSize {
-    /// Whether a split that follows `before` records ends when it has `records` in `bytes`.
-    fn is_full(self, grain: &Grain, before: u64, records: u64, bytes: usize) -> bool {
+    /// At how many records, and at how many bytes, a split ends that follows `before` records.
+    fn limits(self, grain: &Grain, before: u64) -> (u64, usize) {
         match self {
-            SplitSize::Exactly(most) => records >= most.get(),
-            SplitSize::Known(n) => bytes >= grain.bytes || records >= n.div_ceil(grain.splits).max(1),
-            SplitSize::Unknown => bytes >= grain.bytes || records >= (before / grain.growth).max(1),
+            SplitSize::Exactly(n) => (n.get(), usize::MAX),
+            SplitSize::Known(n) => (n.div_ceil(grain.splits), grain.bytes),
+            SplitSize::Unknown => (before / grain.growth, grain.bytes),
         }
     }
 }
@@ -74,9 +74,10 @@ pub struct SplitWriter {
     input: u32,
     size: SplitSize,
     grain: &'static Grain,
-    /// The records of the split that is being filled.
+    /// The records of the split that is being filled, and at how many records and bytes it ends.
     raw: Vec<u8>,
     records: u64,
+    limits: (u64, usize),
     /// Records of the splits before it.
     before: u64,
     /// Where blocks are made.
@@ -95,6 +96,7 @@ impl SplitWriter {
             grain: &FINE,
             raw: Vec::new(),
             records: 0,
+            limits: size.limits(&FINE, 0),
             before: 0,
             room: Vec::new(),
             object: Vec::new(),
@@ -105,18 +107,30 @@ impl SplitWriter {
 
     /// The same with fewer, larger splits: for stores that don't [answer at once](crate::answers_at_once).
     pub fn coarse(self) -> Self {
-        SplitWriter { grain: &COARSE, ..self }
+        SplitWriter { grain: &COARSE, limits: self.size.limits(&COARSE, self.before), ..self }
     }
 
     /// Takes the next record. When an object is full, it is yours to upload.
     pub fn push(&mut self, record: &[u8]) -> Option<FullObject> {
-        push_record(record, &mut self.raw);
+        let put = |raw: &mut Vec<u8>| {
+            raw.extend_from_slice(record);
+            Ok::<(), Infallible>(())
+        };
+        self.push_with(put).unwrap_or_else(|never| match never {})
+    }
+
+    /// The same with the record that `put` appends to what is there; none if it fails.
+    pub fn push_with<E>(
+        &mut self,
+        put: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<Option<FullObject>, E> {
+        push_record(put, &mut self.raw)?;
         self.records += 1;
-        if !self.size.is_full(self.grain, self.before, self.records, self.raw.len()) {
-            return None;
+        if self.records < self.limits.0 && self.raw.len() < self.limits.1 {
+            return Ok(None);
         }
         self.end_split();
-        (self.object.len() >= OBJECT_BYTES).then(|| self.end_object())
+        Ok((self.object.len() >= self.grain.object_bytes).then(|| self.end_object()))
     }
 
     /// The last object, if something is left, and all splits. Upload before the splits become part of a spec.
@@ -144,6 +158,7 @@ impl SplitWriter {
         });
         self.before += self.records;
         self.records = 0;
+        self.limits = self.size.limits(self.grain, self.before);
         self.raw.clear();
     }
 
@@ -231,14 +246,25 @@ fn decode_blocks(mut stored: &[u8], most: usize) -> Result<Vec<u8>, String> {
     Ok(raw)
 }
 
-fn push_record(record: &[u8], raw: &mut Vec<u8>) {
-    let mut length = record.len();
-    while length >= 0x80 {
-        raw.push(length as u8 | 0x80);
-        length >>= 7;
+/// Appends a record behind its length, which has one byte in most cases.
+fn push_record<E>(put: impl FnOnce(&mut Vec<u8>) -> Result<(), E>, raw: &mut Vec<u8>) -> Result<(), E> {
+    let start = raw.len();
+    raw.push(0);
+    if let Err(error) = put(raw) {
+        raw.truncate(start);
+        return Err(error);
     }
-    raw.push(length as u8);
-    raw.extend_from_slice(record);
+    let length = raw.len() - (start + 1);
+    if length < 0x80 {
+        raw[start] = length as u8;
+    } else {
+        let groups = std::iter::successors(Some(length), |rest| (*rest >= 0x80).then_some(rest >> 7));
+        raw.splice(
+            start..=start,
+            groups.map(|rest| if rest < 0x80 { rest as u8 } else { rest as u8 | 0x80 }),
+        );
+    }
+    Ok(())
 }
 
 /// Takes the first record off `rest`; none if there is none, or only a part of one.
@@ -309,6 +335,21 @@ mod tests {
     }
 
     #[test]
+    fn a_record_that_can_not_be_made_is_none() {
+        let mut writer = SplitWriter::new(0, SplitSize::Unknown);
+        let half = |raw: &mut Vec<u8>| {
+            raw.extend_from_slice(b"half a");
+            Err("no more")
+        };
+        writer.push(b"one");
+        assert_eq!(writer.push_with(half), Err("no more"));
+        writer.push(b"two");
+        assert_eq!(sizes(&writer.splits), [1, 1]);
+        let records = SplitRecords { raw: decode_blocks(&writer.object, SPLIT_RAW_BYTES_MAX).unwrap() };
+        assert_eq!(records.iter().collect::<Vec<_>>(), [b"one", b"two"]);
+    }
+
+    #[test]
     fn no_records_are_no_splits_and_no_objects() {
         assert_eq!(pack(SplitSize::Unknown, []), (vec![], vec![]));
     }
@@ -332,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_end_at_about_8_mib_and_hold_whole_splits() {
+    fn objects_end_at_a_size_and_hold_whole_splits() {
         let mut noise = 7u64;
         let records: Vec<[u8; 4096]> = (0..5000)
             .map(|_| {
@@ -345,7 +386,7 @@ mod tests {
         let (objects, splits) = pack(SplitSize::Known(5000), records.iter().map(|r| r.as_slice()));
         assert_eq!(
             objects.iter().map(|o| o.name.as_str()).collect::<Vec<_>>(),
-            ["input/3.0", "input/3.1", "input/3.2"]
+            ["input/3.0", "input/3.1", "input/3.2", "input/3.3", "input/3.4"]
         );
         for object in &objects {
             let of_object = splits.iter().filter(|split| split.object == object.name);
@@ -354,7 +395,7 @@ mod tests {
                 end + split.length
             });
             assert_eq!(end, object.bytes.len() as u64);
-            assert!(object.bytes.len() < OBJECT_BYTES + 2 * FINE.bytes);
+            assert!(object.bytes.len() < FINE.object_bytes + 2 * FINE.bytes);
         }
     }
 
@@ -385,8 +426,13 @@ mod tests {
         #[test]
         fn a_record_of_any_length_is_read_as_it_was_written(length in 0..70_000usize) {
             let mut raw = Vec::new();
-            push_record(&vec![7; length], &mut raw);
-            push_record(b"next", &mut raw);
+            for record in [vec![7; length].as_slice(), b"next"] {
+                let put = |raw: &mut Vec<u8>| {
+                    raw.extend_from_slice(record);
+                    Ok::<(), Infallible>(())
+                };
+                push_record(put, &mut raw).unwrap();
+            }
             let records = SplitRecords { raw };
             prop_assert_eq!(records.iter().map(<[u8]>::len).collect::<Vec<_>>(), [length, 4]);
         }

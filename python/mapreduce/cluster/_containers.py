@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 import mapreduce
@@ -172,16 +173,27 @@ class Containers:
             self._heir.communicate(b"\n")
 
     def _down(self) -> None:
+        network = f"{self._project}_cluster"
         for pause_s in [0.5, 1, 2, 4, None]:
             try:
                 self._compose("down", "--volumes", "--remove-orphans")
                 return
             except ClusterError as error:
-                # Somebody's own container is in the network, or Docker takes one for connected that is gone.
-                if "has active endpoints" not in str(error) or pause_s is None:
+                if "has active endpoints" not in str(error):
                     raise
-                _docker.cut_off(f"{self._project}_cluster")
-                time.sleep(pause_s)
+                # Somebody's own container is in the network, or Docker takes one for connected that is gone.
+                connected = _docker.cut_off(network)
+                if pause_s is not None:
+                    time.sleep(pause_s)
+                elif connected:
+                    raise ClusterError(f"still in the network {network}: {', '.join(connected)}: {error}") from error
+        # It counts wrong at times (moby/moby#42119), and then nothing else helps. All the rest is gone.
+        warnings.warn(
+            f"Docker keeps the network {network}, which nobody is in, for a container that is gone: "
+            f"run `docker network rm {network}` when its daemon was restarted",
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
     def _up(self, *words: str) -> None:
         try:

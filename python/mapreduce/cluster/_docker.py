@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -80,12 +79,19 @@ def by_age(containers: list[str]) -> list[str]:
     return [container for _, container in sorted(zip(made, containers, strict=True))]
 
 
-def cut_off(network: str) -> None:
-    """Tries to disconnect every container from a network, those that are gone and still counted as well."""
+def cut_off(network: str) -> list[str]:
+    """Tries to disconnect every container from a network, those that are gone and still counted as well.
+
+    Returns what was connected: why it still is, or its name.
+    """
     shown = docker("network", "inspect", "--format", "{{range .Containers}}{{println .Name}}{{end}}", network)
-    for container in shown.split():
-        with contextlib.suppress(ClusterError):  # it went meanwhile
+    connected = shown.split()
+    for n, container in enumerate(connected):
+        try:
             docker("network", "disconnect", "--force", network, container)
+        except ClusterError as error:  # it went meanwhile, or Docker can't
+            connected[n] = str(error)
+    return connected
 
 
 def free_network(name: str) -> str:

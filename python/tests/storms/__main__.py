@@ -1,7 +1,8 @@
 """`make storm RUNS=n SEED=s`: that many storms, one after the other, and a table of recovery times.
 
 Storm i is drawn from SEED + i; without SEED, from a random one. A storm that fails is told of with the command that
-plays it again, and its directory stays. With ON, they play on real servers, each in a place of its own.
+plays it again, and its directory stays. With ON, they play on real servers, each in a place of its own, and what
+jobs publish is there, too.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from servers import hdfs
 
 from mapreduce import Auth
 from storms.blows import LEASE_MS
+from storms.jobs import FILES, below
 from storms.recovery import Recovery, table
 from storms.storm import Report, play
 
@@ -51,6 +53,8 @@ def main() -> None:
             (base / name).mkdir()
         os.environ.update(MAPREDUCE_HOME=str(base / "home"), TMPDIR=str(base / "tmp"))
         tempfile.tempdir = None
+        for name in stores.keys() & {"hdfs", "s3"}:
+            os.environ[FILES] = below(stores[name], "files")
         failed = storms(given.runs, seed, base, stores)
     if failed:
         print(f"{len(failed)} FAILED: seeds {failed}; see {base}")

@@ -85,6 +85,34 @@ def map_lines(some: Iterable[str]) -> Iterator[tuple[str, int]]:
         yield line, 1
 
 
+FILES = "STORMS_FILES"
+"""The environment variable that names the store in which jobs publish, if that is not a directory here."""
+
+
+def below(url: str, name: str) -> str:
+    """The URL of a place of this name in the one that a URL names."""
+    place, mark, options = url.partition("?")
+    return f"{place}/{name}{mark}{options}"
+
+
+def contents(output: str) -> dict[str, bytes]:
+    """The files of an output, by their URLs; an error if anything temporary stays there."""
+    import mapreduce
+
+    with mapreduce.LocalCluster(mapreduce.Auth("admin", "admin"), n_workers=1, n_masters=1) as cluster:
+
+        def read(name: str) -> dict[str, bytes]:
+            files = mapreduce.read_files(below(output, name))
+            return dict(cluster.mapreduce(files, lambda found: found, lambda same: same[0]).result())
+
+        assert len(read("_SUCCESS")) == 1
+        try:
+            raise AssertionError(f"{list(read('_temporary/**'))} stay")
+        except mapreduce.InvalidArgumentError as nothing:
+            assert "no file found" in str(nothing)
+        return read("*")
+
+
 class Sort(Job):
     """Sorts a file into files."""
 
@@ -100,13 +128,22 @@ class Sort(Job):
             count,
             sort=True,
             n_partitions=N_PARTITIONS,
-            output=mapreduce.write_text(place / "out"),
+            output=mapreduce.write_text(self.output(place)),
         )
 
+    def output(self, place: Path) -> str:
+        return below(os.environ[FILES], f"{place.name}/out") if FILES in os.environ else str(place / "out")
+
     def check(self, result: list[Any], place: Path) -> None:
-        written = [line for part in result for line in Path(part).read_text().splitlines()]
+        if FILES in os.environ:
+            parts = contents(self.output(place))
+            assert sorted(parts) == [part.partition("?")[0] for part in result]
+            texts = [parts[url].decode() for url in sorted(parts)]
+        else:
+            assert sorted(os.listdir(place / "out")) == ["_SUCCESS", *(Path(part).name for part in result)]
+            texts = [Path(part).read_text() for part in result]
+        written = "".join(texts).splitlines()
         assert written == [f"{line}\t{n}" for line, n in sorted(Counter(lines()).items())]
-        assert sorted(path.name for path in (place / "out").iterdir()) == ["_SUCCESS", *(Path(p).name for p in result)]
         assert len(result) == N_PARTITIONS
 
 

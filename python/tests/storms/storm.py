@@ -19,7 +19,7 @@ from helpers import wait_until
 
 from mapreduce import Auth
 from storms.blows import LEASE_MS, Blow, Blows, now_ms
-from storms.jobs import JOBS, Job
+from storms.jobs import JOBS, Job, below
 from storms.leftovers import Leftovers
 from storms.recovery import Recovery, recoveries
 from storms.stage import CLIENTS, Stage
@@ -72,12 +72,6 @@ def play(
         stage.end()
     leftovers.check(stage.killed_keepers)
     shutil.rmtree(place)
-
-
-def below(url: str, name: str) -> str:
-    """The URL of a place of this name in the one that a URL names."""
-    place, mark, options = url.partition("?")
-    return f"{place}/{name}{mark}{options}"
 
 
 def storm(rng: random.Random, stage: Stage, report: Report, leftovers: Leftovers) -> None:

@@ -32,6 +32,7 @@ impl MemoryFile {
             url: format!("file:///proc/self/fd/{}", self.0.as_raw_fd()),
             length: metadata.len(),
             modified_ms: metadata.modified().unwrap().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64,
+            e_tag: None,
             compression,
         }
     }

@@ -313,7 +313,8 @@ impl Groups {
 
     /// The group's values that were set aside; the caller's from now on.
     pub(super) fn take_aside(&mut self, id: GroupId) -> Vec<Values> {
-        self.set_aside.remove(&id.0).unwrap_or_default()
+        // Mostly no group has any.
+        if self.set_aside.is_empty() { Vec::new() } else { self.set_aside.remove(&id.0).unwrap_or_default() }
     }
 
     /// The values of the group behind those that were set aside, and how many they are.

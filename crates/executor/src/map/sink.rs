@@ -17,8 +17,8 @@ use crate::{
     shuffle::{Append, FileWriter, Run, Spilled, Stored},
 };
 
-/// Pairs in the order of keys are all over the memory; so many are fetched at the same time.
-const PAIRS_AT_ONCE: usize = 32;
+/// Pairs in the order of keys are all over the memory: each is fetched so many before its turn.
+const PAIRS_AHEAD: usize = 16;
 
 /// More groups and bytes of piled pairs than these are not taken, whatever the budget: their numbers have 32 bits, of
 /// which half are for what comes before that is seen.
@@ -151,7 +151,7 @@ impl MapSink {
     }
 
     /// All groups, in the order of first appearance.
-    pub fn groups(&self) -> impl Iterator<Item = GroupId> + use<> {
+    pub fn groups(&self) -> impl ExactSizeIterator<Item = GroupId> + use<> {
         (0..self.groups.len() as u32).map(GroupId)
     }
 
@@ -192,9 +192,10 @@ impl MapSink {
         Ok(())
     }
 
-    /// Writes the whole file of map output; see [`Stored::new`].
+    /// Writes the whole file of map output; see [`Stored::new`]. Then it is empty, and best used for the job's next task:
+    /// it has memory already, which fresh from the system would have to be cleared.
     pub fn finish(
-        mut self,
+        &mut self,
         code: &mut dyn UserCode,
         path: Path,
         content_bytes_max: u64,
@@ -209,6 +210,7 @@ impl MapSink {
             runs::merge(&runs, n_partitions, &self.resources, &mut Output::new(&mut file, code))?;
         }
         file.advance_to(n_partitions)?;
+        self.n_values = 0;
         file.finish()?.finish()
     }
 
@@ -225,25 +227,35 @@ impl MapSink {
             None => groups.key(GroupId(number)),
             Some(start) => pile.get(start).0.key,
         });
-        for places in order.chunks(PAIRS_AT_ONCE) {
-            places.clone().for_each(|place| match pile.start(place.number) {
-                Some(start) => pile.prefetch(start),
-                None => groups.prefetch_group(GroupId(place.number)),
-            });
-            for Place { partition, number } in places {
-                output.advance_to(partition)?;
-                if let Some(start) = pile.start(number) {
-                    output.push_entry(pile.get(start))?;
-                    continue;
-                }
-                let id = GroupId(number);
-                let aside = groups.take_aside(id);
-                output.push(groups.key(id), groups.hint(id), aside, groups.last_values(id))?;
-            }
-        }
+        self.write(&order, output)?;
         output.flush()?;
         self.pile.give_back(order);
         self.clear();
+        Ok(())
+    }
+
+    /// Hands over all pairs in this order.
+    fn write<W: Append>(&mut self, order: &Order, output: &mut Output<'_, W>) -> Result<(), TaskError> {
+        let (groups, pile) = (&mut self.groups, &self.pile);
+        let mut ahead = order.places();
+        let fetch = |groups: &Groups, place: Place| match pile.start(place.number) {
+            Some(start) => pile.prefetch(start),
+            None => groups.prefetch_group(GroupId(place.number)),
+        };
+        ahead.by_ref().take(PAIRS_AHEAD).for_each(|place| fetch(groups, place));
+        for Place { partition, number } in order.places() {
+            if let Some(place) = ahead.next() {
+                fetch(groups, place);
+            }
+            output.advance_to(partition)?;
+            if let Some(start) = pile.start(number) {
+                output.push_entry(pile.get(start))?;
+                continue;
+            }
+            let id = GroupId(number);
+            let aside = groups.take_aside(id);
+            output.push(groups.key(id), groups.hint(id), aside, groups.last_values(id))?;
+        }
         Ok(())
     }
 

@@ -74,9 +74,10 @@ impl Entries {
         Values { count: self.count, bytes: self.raw.slice(self.values.clone()) }
     }
 
-    /// Key and hint, to be kept.
+    /// Key and hint, to be kept. Most hints are empty: counting who shares such a one would be a waste.
     pub(crate) fn key_and_hint(&self) -> (Bytes, Bytes) {
-        (self.raw.slice(self.key.clone()), self.raw.slice(self.hint.clone()))
+        let hint = if self.hint.is_empty() { Bytes::new() } else { self.raw.slice(self.hint.clone()) };
+        (self.raw.slice(self.key.clone()), hint)
     }
 
     /// The key's [prefix](keys::prefix).

@@ -21,11 +21,13 @@ type Partition = BTreeMap<Vec<u8>, (Vec<u8>, u64, Vec<u8>)>;
 
 fn partitions() -> impl Strategy<Value = Vec<Partition>> {
     let short = || prop::collection::vec(any::<u8>(), 0..6);
+    // Some that other inputs have, too, and some whose first eight bytes are the largest number.
+    let key = || prop_oneof![2 => short(), 1 => (0..10usize).prop_map(|n| vec![0xff; n])];
     // Long and random enough that some entries span blocks, and some files are longer than one read.
     let values =
         prop_oneof![8 => short(), 1 => (any::<u64>(), 0..700_000usize).prop_map(|(seed, n)| noise(seed, n))];
     prop::collection::vec(
-        prop::collection::btree_map(short(), (short(), any::<u32>().prop_map(u64::from), values), 0..8),
+        prop::collection::btree_map(key(), (short(), any::<u32>().prop_map(u64::from), values), 0..8),
         0..5,
     )
 }
@@ -75,7 +77,11 @@ struct Disk(Resources);
 
 impl Disk {
     fn new() -> Disk {
-        Disk(Resources::open("memory:///", 1, std::env::temp_dir()).unwrap())
+        Disk::of_memory(1)
+    }
+
+    fn of_memory(memory_bytes: usize) -> Disk {
+        Disk(Resources::open("memory:///", memory_bytes, std::env::temp_dir()).unwrap())
     }
 
     fn put(&self, bytes: Bytes) -> FileRef {
@@ -150,8 +156,12 @@ proptest! {
     }
 
     #[test]
-    fn merging_joins_the_values_of_a_key_in_the_order_of_the_inputs(inputs in prop::collection::vec(partitions(), 0..5)) {
-        let disk = Disk::new();
+    fn merging_joins_the_values_of_a_key_in_the_order_of_the_inputs(
+        inputs in prop::collection::vec(partitions(), 0..9),
+        // For two of them at a time, so that most are merged in passes; or for all.
+        memory_bytes in prop_oneof![Just(1), Just(1 << 30)],
+    ) {
+        let disk = Disk::of_memory(memory_bytes);
         let inputs: Vec<Partition> = inputs.into_iter().filter_map(|mut partitions| partitions.pop()).collect();
         let mut expected: BTreeMap<Vec<u8>, Merged> = BTreeMap::new();
         for (key, rest) in inputs.iter().flatten() {
@@ -159,7 +169,7 @@ proptest! {
             let merged = || (key.clone(), rest.0.clone(), vec![]);
             expected.entry(key.clone()).or_insert_with(merged).2.push(found.2);
         }
-        // Files of one partition each; the memory is for two of them at a time, so most are merged in passes.
+        // Files of one partition each.
         let mut opened = Vec::new();
         for (n, input) in (0..).zip(&inputs) {
             let bytes = write(std::slice::from_ref(input));

@@ -93,7 +93,7 @@ impl CsvReader {
         let whole = FileRange { offset: 0, length: file.length, ..range };
         let mut reader = CsvReader {
             source: match multiline {
-                true => Source::Pieces(Input::open(file, 0)?),
+                true => Source::Pieces(Input::open(file, 0, file.length)?),
                 false => Source::Lines(LineReader::open(file, if from_start { range } else { whole }, max)?),
             },
             parser,

@@ -3,7 +3,6 @@
 
 use std::{
     io::{self, BufRead, BufReader, Read},
-    os::unix::fs::FileExt,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -15,23 +14,22 @@ use flate2::bufread::MultiGzDecoder;
 use lz4_flex::frame::FrameDecoder;
 use mapreduce_core::Compression;
 
-use super::input::OpenFile;
+use super::file::Sequence;
 
 /// How much of a compressed file is read at a time.
 const CHUNK_BYTES: usize = 256 << 10;
 
 /// The stored bytes of a file for a decoder, counted as it takes them.
 pub(super) struct Stored {
-    reader: BufReader<FileReader>,
+    reader: BufReader<Sequence>,
     taken: Arc<AtomicU64>,
     /// Whether it was read beyond its end.
     overrun: bool,
 }
 
 impl Stored {
-    pub(super) fn new(file: Arc<OpenFile>, taken: Arc<AtomicU64>) -> Self {
-        let reader = BufReader::with_capacity(CHUNK_BYTES, FileReader { file, offset: 0 });
-        Stored { reader, taken, overrun: false }
+    pub(super) fn new(stored: Sequence, taken: Arc<AtomicU64>) -> Self {
+        Stored { reader: BufReader::with_capacity(CHUNK_BYTES, stored), taken, overrun: false }
     }
 }
 
@@ -52,22 +50,6 @@ impl BufRead for Stored {
     fn consume(&mut self, count: usize) {
         self.taken.fetch_add(count as u64, Ordering::Relaxed);
         self.reader.consume(count);
-    }
-}
-
-/// Reads at its own offset, up to the length that the file had at submission.
-struct FileReader {
-    file: Arc<OpenFile>,
-    offset: u64,
-}
-
-impl Read for FileReader {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.file.length - self.offset).unwrap_or(usize::MAX);
-        let wanted = out.len().min(left);
-        let read = self.file.file.read_at(&mut out[..wanted], self.offset)?;
-        self.offset += read as u64;
-        Ok(read)
     }
 }
 

@@ -32,7 +32,7 @@ impl FixedReader {
         };
         // If there is no such number, no record begins there.
         let position = range.offset.checked_next_multiple_of(u64::from(record_bytes)).unwrap_or(u64::MAX);
-        Ok(FixedReader { input: Input::open(file, position)?, record_bytes, position, end })
+        Ok(FixedReader { input: Input::open(file, position, end)?, record_bytes, position, end })
     }
 
     pub(super) fn next_batch(&mut self) -> Result<Option<Batch>, FormatError> {

@@ -38,7 +38,7 @@ impl LineReader {
             _ => u64::MAX,
         };
         let position = range.offset.saturating_sub(1);
-        let input = Input::open(file, position)?;
+        let input = Input::open(file, position, end)?;
         let mut reader = LineReader {
             input,
             buffer: Vec::new(),

@@ -8,11 +8,12 @@
 //! Memory does not depend on the length of a range: a batch is about [`BATCH_BYTES`], and the buffer grows only
 //! for a record that is longer.
 //!
-//! A file is compared with what it was at submission when it is opened and again at the end of the range. So
-//! one that is written meanwhile fails the attempt instead of giving a mixture.
+//! A file is compared with what it was at submission when it is opened and again at the end of the range, a store's at
+//! every read. So one that is written meanwhile fails the attempt instead of giving a mixture.
 
 mod csv;
 mod decode;
+mod file;
 mod fixed;
 mod input;
 mod json;

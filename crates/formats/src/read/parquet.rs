@@ -2,6 +2,8 @@
 //!
 //! A range holds the row groups whose middle it holds, so that each is read once wherever the cuts are.
 
+mod pages;
+
 use std::{
     fmt::Display,
     panic::{self, AssertUnwindSafe},
@@ -17,7 +19,8 @@ use parquet::{
     file::metadata::{ParquetMetaData, RowGroupMetaData},
 };
 
-use super::{BATCH_BYTES, input::OpenFile};
+use self::pages::Pages;
+use super::{BATCH_BYTES, file::OpenFile};
 use crate::{Batch, FormatError, Position, table};
 
 /// So many rows at most in a batch, however small they are.
@@ -39,6 +42,7 @@ struct Group {
     offset: u64,
     /// How many of its rows are still to come.
     rows_left: u64,
+    pages: Pages,
     reader: ParquetRecordBatchReader,
 }
 
@@ -48,8 +52,9 @@ impl ParquetReader {
             return Err(FormatError::unsuitable(&file.url, "Parquet can't be read compressed: unpack it"));
         }
         let open = OpenFile::open(file)?;
+        let pages = Pages::new(open.clone(), &[]);
         let metadata =
-            guarded(&open, 0, || ArrowReaderMetadata::load(&open.file, ArrowReaderOptions::new()))?;
+            guarded(&open, &pages, 0, || ArrowReaderMetadata::load(&pages, ArrowReaderOptions::new()))?;
         check_groups(&open, metadata.metadata())?;
         let end = range.offset.saturating_add(range.length);
         let is_ours = |group: &RowGroupMetaData| (range.offset..end).contains(&middle(group));
@@ -62,7 +67,7 @@ impl ParquetReader {
         loop {
             if let Some(group) = &mut self.current {
                 let offset = group.offset;
-                match guarded(&self.file, offset, || group.reader.next().transpose())? {
+                match guarded(&self.file, &group.pages, offset, || group.reader.next().transpose())? {
                     Some(rows) => {
                         group.rows_left = group.rows_left.saturating_sub(rows.num_rows() as u64);
                         return self.batch(offset, &rows).map(Some);
@@ -88,11 +93,13 @@ impl ParquetReader {
         let rows_left = group.num_rows().max(0).cast_unsigned();
         let row_bytes = (group.total_byte_size().max(0).cast_unsigned() / rows_left.max(1)).max(1);
         let batch_rows = (BATCH_BYTES as u64 / row_bytes).clamp(1, ROWS_MAX) as usize;
-        let file = self.file.file.try_clone().map_err(|error| self.file.refused(error))?;
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
-            .with_row_groups(vec![index])
-            .with_batch_size(batch_rows);
-        Ok(Group { offset, rows_left, reader: guarded(&self.file, offset, || builder.build())? })
+        let pages = Pages::new(self.file.clone(), group.columns());
+        let builder =
+            ParquetRecordBatchReaderBuilder::new_with_metadata(pages.clone(), self.metadata.clone())
+                .with_row_groups(vec![index])
+                .with_batch_size(batch_rows);
+        let reader = guarded(&self.file, &pages, offset, || builder.build())?;
+        Ok(Group { offset, rows_left, pages, reader })
     }
 
     /// The rows as one record.
@@ -112,10 +119,15 @@ impl ParquetReader {
 /// What `read`, a call of the library, gives. The library panics at some damage; to us that is damage.
 fn guarded<T, E: Display>(
     file: &OpenFile,
+    pages: &Pages,
     offset: u64,
     read: impl FnOnce() -> Result<T, E>,
 ) -> Result<T, FormatError> {
-    match panic::catch_unwind(AssertUnwindSafe(read)) {
+    let read = panic::catch_unwind(AssertUnwindSafe(read));
+    if let Some(unreadable) = pages.failure() {
+        return Err(unreadable);
+    }
+    match read {
         Ok(read) => read.map_err(|error| FormatError::damaged(&file.url, offset, error)),
         Err(_) => Err(FormatError::damaged(&file.url, offset, "the Parquet reader can make nothing of it")),
     }

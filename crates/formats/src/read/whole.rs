@@ -14,7 +14,7 @@ pub(super) struct WholeReader {
 
 impl WholeReader {
     pub(super) fn open(file: &InputFile, max: u32) -> Result<Self, FormatError> {
-        Ok(WholeReader { input: Input::open(file, 0)?, max, read: false })
+        Ok(WholeReader { input: Input::open(file, 0, file.length)?, max, read: false })
     }
 
     pub(super) fn next_batch(&mut self) -> Result<Option<Batch>, FormatError> {

@@ -48,6 +48,7 @@ pub fn input(path: &Path, compression: Compression) -> InputFile {
         url: format!("file://{}", path.display()),
         length: metadata.len(),
         modified_ms: metadata.modified().unwrap().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64,
+        e_tag: None,
         compression,
     }
 }

@@ -38,9 +38,9 @@ pub(crate) struct Args {
     /// What to read: paths, directories, patterns.
     #[arg(long, value_name = "PATH", required = true, num_args = 1..)]
     input: Vec<String>,
-    /// The directory to write to; without it, the output is printed.
+    /// The directory to write to, or its URL; without it, the output is printed.
     #[arg(long, value_name = "DIR")]
-    output: Option<PathBuf>,
+    output: Option<String>,
     /// Replace what is in the output's directory.
     #[arg(long, requires = "output")]
     overwrite: bool,
@@ -86,13 +86,13 @@ impl Args {
         };
         let scratch = tempfile::tempdir()?;
         let format = FileFormat::Text { invalid: InvalidText::Bytes };
+        let printed = scratch.path().join("output");
         let output = Output {
-            directory: self.output.clone().unwrap_or_else(|| scratch.path().join("output")),
+            directory: self.output.clone().unwrap_or_else(|| printed.display().to_string()),
             format,
             compression: Compression::None,
             overwrite: self.overwrite,
         };
-        let directory = output.directory.clone();
         let settings = Settings { n_partitions: self.partitions, ..Settings::default() };
         let input = Input::files(format, self.input);
         let code = Code::new(serde_json::to_vec(commands)?);
@@ -104,7 +104,7 @@ impl Args {
             settings,
             &BTreeMap::new(),
         )?;
-        if self.output.is_none() { print_parts(&directory) } else { Ok(()) }
+        if self.output.is_none() { print_parts(&printed) } else { Ok(()) }
     }
 
     /// Functions are pickled by Python: the package's own part takes over, with the same arguments. A cluster that was made

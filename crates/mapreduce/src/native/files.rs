@@ -1,9 +1,11 @@
 //! Files that native jobs read and write.
 
-use std::path::PathBuf;
+use std::io;
 
 use mapreduce_core::{Compression, FileFormat, InputDescription, InvalidText, OutputDescription};
-use mapreduce_formats::{FormatError, SPLIT_BYTES, check_output, find, split, suitable_split_bytes};
+use mapreduce_formats::{
+    FormatError, SPLIT_BYTES, absolute, check_output, find, split, suitable_split_bytes,
+};
 
 use super::session::{NativeError, system};
 
@@ -25,7 +27,7 @@ struct Files {
 }
 
 impl Input {
-    /// Files of any format. Patterns are paths, directories, globs and `file://` URLs.
+    /// Files of any format. Patterns are paths, directories, globs and URLs (`file://`, `hdfs://`, `s3://`).
     pub fn files(format: FileFormat, patterns: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let patterns = patterns.into_iter().map(Into::into).collect();
         Input(vec![Files { patterns, format, split_bytes: None }])
@@ -65,8 +67,8 @@ impl Input {
 /// Where a job writes its results: one file a partition.
 #[derive(Debug, Clone)]
 pub struct Output {
-    /// The directory.
-    pub directory: PathBuf,
+    /// The directory: a path, or a URL of one.
+    pub directory: String,
     /// Text, JSON Lines, CSV or records of fixed length.
     pub format: FileFormat,
     /// How the files are compressed.
@@ -77,17 +79,17 @@ pub struct Output {
 
 impl Output {
     /// Lines of text in a directory that is absent or empty.
-    pub fn text(directory: impl Into<PathBuf>) -> Self {
+    pub fn text(directory: impl Into<String>) -> Self {
         let format = FileFormat::Text { invalid: InvalidText::Error };
         Output { directory: directory.into(), format, compression: Compression::None, overwrite: false }
     }
 
     /// An error if there is something in its place already.
-    pub(super) fn describe(self) -> Result<OutputDescription, NativeError> {
-        let directory = std::path::absolute(&self.directory).map_err(system("the output can't be named"))?;
-        let url = directory.display().to_string();
-        check_output(&url, self.overwrite)?;
+    pub(super) async fn describe(self) -> Result<OutputDescription, NativeError> {
+        let url = absolute(&self.directory)?;
+        check_output(&url, self.overwrite).await?;
+        let nonce = getrandom::u64().map_err(io::Error::from).map_err(system("no randomness"))?;
         let Output { format, compression, overwrite, .. } = self;
-        Ok(OutputDescription { url, format, compression, overwrite })
+        Ok(OutputDescription { url, format, compression, overwrite, nonce })
     }
 }

@@ -165,7 +165,7 @@ impl Session {
         side_inputs: &BTreeMap<String, Bytes>,
     ) -> Result<JobId, NativeError> {
         let inputs = self.runtime.block_on(input.describe())?;
-        let output = output.map(Output::describe).transpose()?;
+        let output = output.map(|output| self.runtime.block_on(output.describe())).transpose()?;
         self.runtime.block_on(async {
             let job = self.client.reserve().await?;
             let digest = code.digest.clone();

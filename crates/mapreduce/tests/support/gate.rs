@@ -14,7 +14,7 @@ use std::{
 };
 
 use mapreduce::native::{
-    Context, Done, Emit, Input, Job, Mapper, NoCombiner, Record, Session, Sum, UserError,
+    Context, Emit, Input, Job, Mapper, NoCombiner, Output, Record, Session, Sum, UserError,
 };
 use mapreduce_core::{JobId, Settings};
 
@@ -83,13 +83,41 @@ impl Gate {
 
     /// Runs the job on one worker at a time, so that there is one for others, and checks its result.
     pub fn start(&self, job: &CountWords, session: &Arc<Session>) -> Running {
+        let (job, input) = self.at(job, self.input.display().to_string());
+        let (session, words) = (session.clone(), self.words.clone());
+        let thread = thread::spawn(move || {
+            let done = job.run(&session, input, None).unwrap();
+            check(done.results().unwrap().map(Result::unwrap), &words);
+            done.job()
+        });
+        Running { thread, n_tasks: self.n_tasks }
+    }
+
+    /// The same, with files that are elsewhere: the input's, which holds [`words`](Self::words), and the output's.
+    pub fn start_with_files(
+        &self,
+        job: &CountWords,
+        session: &Arc<Session>,
+        input: String,
+        output: String,
+    ) -> Running {
+        let (job, input) = self.at(job, input);
+        let session = session.clone();
+        let thread =
+            thread::spawn(move || job.run(&session, input, Some(Output::text(output))).unwrap().job());
+        Running { thread, n_tasks: self.n_tasks }
+    }
+
+    /// The input.
+    pub fn words(&self) -> &str {
+        &self.words
+    }
+
+    fn at(&self, job: &CountWords, input: String) -> (CountWords, Input) {
         let split_bytes = (self.words.len() / self.n_tasks) as u64;
-        let input = Input::text([self.input.display().to_string()]).split_bytes(split_bytes);
         let settings = Settings { requested_n_workers: Some(1), ..Settings::default() };
         let job = job.clone().settings(settings).side_input("gate", self.gate.display().to_string());
-        let (session, words) = (session.clone(), self.words.clone());
-        let thread = thread::spawn(move || checked(&job.run(&session, input, None).unwrap(), &words));
-        Running { thread, n_tasks: self.n_tasks }
+        (job, Input::text([input]).split_bytes(split_bytes))
     }
 
     /// The same, to its end.
@@ -98,14 +126,15 @@ impl Gate {
     }
 }
 
-fn checked(done: &Done<'_, String, u64>, words: &str) -> JobId {
-    let counted: BTreeMap<String, u64> = done.results().unwrap().map(Result::unwrap).collect();
+/// Compares what was counted with what is to be.
+pub fn check(counted: impl IntoIterator<Item = (String, u64)>, words: &str) {
+    let counted: Vec<_> = counted.into_iter().collect();
     let mut expected = BTreeMap::new();
     for line in words.lines() {
         *expected.entry(line.split_once(' ').unwrap().1.to_owned()).or_insert(0) += 1;
     }
-    assert_eq!(counted, expected);
-    done.job()
+    assert_eq!(counted.len(), expected.len(), "each once");
+    assert_eq!(BTreeMap::from_iter(counted), expected);
 }
 
 /// A job that was submitted. When it is dropped, nobody waits for it: a test that fails must not hang.

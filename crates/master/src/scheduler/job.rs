@@ -9,14 +9,16 @@
 //! The order of the first two steps matters: an attempt that no worker names has ended or never began, so its
 //! marker, if it made one, is visible to the read that follows.
 
+mod takeover;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use mapreduce_core::{
-    AttemptEnd, AttemptId, CodeRef, Epoch, Failure, HistoryEvent, Incarnation, JobId, JobPhase, Settings,
-    Stage, TaskId, failure::FailureClass,
+    AttemptEnd, AttemptId, CodeRef, Epoch, Failure, Incarnation, JobId, Settings, Stage, TaskId,
+    failure::FailureClass,
 };
 
-use super::{Action, Actions, Ending, JobLoaded, Outcome, fatal};
+use super::{Action, Actions, Ending, Outcome, fatal};
 
 /// An attempt and its task.
 pub(super) type Answer = (TaskId, AttemptId);
@@ -39,6 +41,9 @@ struct Task {
     n_running: u32,
     /// Not to be launched before an answer about it has come: its marker is being read, or it is paused.
     held: bool,
+    /// An attempt was lost, which may yet commit: its worker may live where nobody hears it, and an executor outlives
+    /// its worker for a moment. So the marker is read once more when there is a slot for the task.
+    may_commit: bool,
     failures: Vec<Failure>,
 }
 
@@ -133,139 +138,21 @@ impl JobState {
         (self.running.len() >= cap).then(|| self.running.keys())
     }
 
-    // ---- taking over
-
-    /// A worker said what it runs. One that attaches later than the take-over is heard as well.
-    pub(super) fn answered(&mut self, worker: &Incarnation, attempts: &[Answer], out: &mut Actions) {
-        match self.step {
-            Step::Awaiting | Step::Loading => {
-                for &attempt in attempts {
-                    self.running.entry(worker.clone()).or_default().insert(attempt);
-                }
-                self.awaited.remove(worker);
-                self.load_if_answered(out);
-            }
-            _ => self.adopt(worker, attempts, out),
-        }
-    }
-
-    /// Stops waiting for workers that are not alive any more.
-    pub(super) fn await_only(&mut self, may_answer: impl Fn(&Incarnation) -> bool, out: &mut Actions) {
-        self.awaited.retain(may_answer);
-        self.load_if_answered(out);
-    }
-
-    pub(super) fn stop_awaiting(&mut self, out: &mut Actions) {
-        self.await_only(|_| false, out);
-    }
-
-    fn load_if_answered(&mut self, out: &mut Actions) {
-        if self.step == Step::Awaiting && self.awaited.is_empty() {
-            self.step = Step::Loading;
-            out.push(Action::Load { job: self.job });
-        }
-    }
-
-    pub(super) fn load(&mut self, loaded: JobLoaded, out: &mut Actions) {
-        if self.step != Step::Loading {
-            return;
-        }
-        let JobLoaded { phase, plan, user, code, settings, winners, mut failures, open, output: _ } = loaded;
-        let stage = if phase == JobPhase::Map { Stage::Map } else { Stage::Reduce };
-        self.code = Some((user, code));
-        self.settings = settings;
-        self.record_open_ends(&open, &winners, &failures, out);
-        let new_task = |id: TaskId| Task {
-            winner: winners.get(&id).copied(),
-            failures: failures.remove(&id).unwrap_or_default(),
-            ..Task::default()
-        };
-        self.tasks = plan.tasks(stage).map(new_task).collect();
-        self.n_partitions = plan.n_partitions;
-        self.step = Step::Running(stage);
-        self.n_uncommitted = self.tasks.iter().filter(|task| task.winner.is_none()).count();
-
-        for (worker, mut attempts) in std::mem::take(&mut self.running) {
-            // One whose failure is in storage has ended; its worker has not said so yet.
-            attempts.retain(|(task, attempt)| !self.has_failed(*task, *attempt));
-            self.adopt(&worker, &attempts.into_iter().collect::<Vec<_>>(), out);
-        }
-        for index in 0..self.tasks.len() {
-            self.requeue(index);
-        }
-        // Who failed for the last time may have committed before: after the markers were read.
-        let fatal: Vec<_> = plan.tasks(stage).filter(|task| self.is_fatal(*task).is_some()).collect();
-        for task in fatal {
-            self.read_marker(task, out);
-        }
-        for (worker, task, attempt, outcome) in std::mem::take(&mut self.early_reports) {
-            self.reported(&worker, task, attempt, outcome, out);
-        }
-        for worker in std::mem::take(&mut self.lost_early) {
-            self.lose(&worker, out);
-        }
-        self.seal_if_complete(out);
-    }
-
-    /// Launches of earlier owners that have no end in the history: what storage shows is how they ended.
-    fn record_open_ends(
-        &self,
-        open: &[Answer],
-        winners: &BTreeMap<TaskId, AttemptId>,
-        failures: &BTreeMap<TaskId, Vec<Failure>>,
-        out: &mut Actions,
-    ) {
-        let runs: BTreeSet<_> = self.running.values().flatten().copied().collect();
-        for &(task, attempt) in open {
-            let failed = failures.get(&task).is_some_and(|all| all.iter().any(|f| f.attempt == attempt));
-            if winners.get(&task) == Some(&attempt) {
-                out.record_end(self.job, task, attempt, AttemptEnd::Committed);
-            } else if failed {
-                out.record_end(self.job, task, attempt, AttemptEnd::Failed);
-            } else if !runs.contains(&(task, attempt)) {
-                out.record_end(self.job, task, attempt, AttemptEnd::Lost);
-            }
-        }
-    }
-
-    /// Attempts that run on `worker`: those that can still matter are taken for ours, the others stopped.
-    fn adopt(&mut self, worker: &Incarnation, attempts: &[Answer], out: &mut Actions) {
-        let mut useless = Vec::new();
-        for &(task, attempt) in attempts {
-            if self.step != Step::Running(task.stage) || self.task(task).is_none_or(|t| t.winner.is_some()) {
-                useless.push((task, attempt));
-            } else if self.running.entry(worker.clone()).or_default().insert((task, attempt)) {
-                self.waiting.remove(&task.index);
-                self.doubtful.remove(&(task, attempt));
-                if let Some(state) = self.task(task) {
-                    state.n_running += 1;
-                }
-                self.ahead.entry(worker.clone()).or_default().insert((task, attempt));
-                let (worker, at_ms) = (worker.clone(), out.now_ms);
-                let event = HistoryEvent::Adopted { task, attempt, worker, at_ms };
-                out.push(Action::Record { job: self.job, event });
-            }
-        }
-        if !useless.is_empty() {
-            out.push(Action::Stop { worker: worker.clone(), job: self.job, attempts: useless });
-        }
-    }
-
     // ---- running
 
-    /// Launches the next waiting task in `slot`, or ahead in it; the caller has asked [`JobState::wants`].
+    /// Launches the next waiting task in `slot`, or ahead in it, and says whether there was one; the caller has asked
+    /// [`JobState::wants`].
     pub(super) fn launch(
         &mut self,
-        worker: Incarnation,
+        worker: &Incarnation,
         slot: u32,
         ahead: bool,
         n_slots: usize,
         out: &mut Actions,
-    ) {
-        let Some((user, code)) = self.code.clone() else { return };
-        let (Step::Running(stage), Some(index)) = (self.step, self.waiting.pop_first()) else { return };
-        let task = TaskId { stage, index };
-        let Some(state) = self.task(task) else { return };
+    ) -> bool {
+        let Some(task) = self.next(out) else { return false };
+        let Some((user, code)) = self.code.clone() else { return false };
+        let Some(state) = self.task(task) else { return false };
         state.n_launched += 1;
         state.n_running += 1;
         let number = state.n_launched;
@@ -275,7 +162,7 @@ impl JobState {
             self.ahead.entry(worker.clone()).or_default().insert((task, attempt));
         }
         out.push(Action::Launch {
-            worker,
+            worker: worker.clone(),
             slot,
             job: self.job,
             epoch: self.epoch,
@@ -287,6 +174,22 @@ impl JobState {
             more: self.has_more_than(n_slots),
             at_ms: out.now_ms,
         });
+        true
+    }
+
+    /// The first task that waits, or the second, if the marker of the first must be read before. If both must be read
+    /// there is none: of many tasks of lost workers, no more are asked after than there are slots for soon.
+    fn next(&mut self, out: &mut Actions) -> Option<TaskId> {
+        let Step::Running(stage) = self.step else { return None };
+        for _ in 0..2 {
+            let task = TaskId { stage, index: self.waiting.pop_first()? };
+            let may_commit = self.task(task).is_some_and(|state| std::mem::take(&mut state.may_commit));
+            if !may_commit {
+                return Some(task);
+            }
+            self.read_marker(task, out);
+        }
+        None
     }
 
     /// A slot is free and no task waits: what has not begun where it was launched could begin there.
@@ -360,6 +263,7 @@ impl JobState {
         match self.task(task) {
             Some(state) if is_current && state.winner.is_none() => {
                 state.n_running = state.n_running.saturating_sub(1);
+                state.may_commit = true;
                 self.doubtful.insert((task, attempt));
                 self.read_marker(task, out);
             }

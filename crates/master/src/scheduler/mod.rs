@@ -133,24 +133,22 @@ impl Scheduler {
     /// served last, whose executor is warm. A place ahead is taken only if that job has many more tasks than there are
     /// slots: they are not missed where a slot becomes free. A slot that would stay free gets what waits elsewhere.
     fn answer_offer(&mut self, worker: Incarnation, slot: u32, ahead: bool, out: &mut Actions) {
-        let n_slots = self.pool.n_slots();
-        let last = self.pool.last_job(&worker);
+        let (n_slots, last) = (self.pool.n_slots(), self.pool.last_job(&worker));
         let eligible = self.jobs.values_mut().filter(|state| state.wants(&worker));
-        let chosen = eligible.min_by_key(|state| (state.n_running(), Some(state.job()) != last, state.job()));
-        match chosen {
-            Some(state) if !ahead || state.has_more_than(n_slots) => {
-                self.pool.set_last_job(&worker, state.job());
-                state.launch(worker, slot, ahead, n_slots, out);
-            }
-            _ if ahead => out.push(Action::Decline { worker, slot, ahead }),
-            _ => {
-                for state in self.jobs.values_mut().filter(|state| state.may_have(&worker)) {
-                    state.recall(out);
-                }
-                self.pool.set_declined(&worker);
-                out.push(Action::Decline { worker, slot, ahead });
-            }
+        let first = eligible.min_by_key(|state| (state.n_running(), Some(state.job()) != last, state.job()));
+        if let Some(state) = first.filter(|state| !ahead || state.has_more_than(n_slots))
+            && state.launch(&worker, slot, ahead, n_slots, out)
+        {
+            let job = state.job();
+            return self.pool.set_last_job(&worker, job);
         }
+        if !ahead {
+            for state in self.jobs.values_mut().filter(|state| state.may_have(&worker)) {
+                state.recall(out);
+            }
+            self.pool.set_declined(&worker);
+        }
+        out.push(Action::Decline { worker, slot, ahead });
     }
 
     /// Tells workers that were declined, and those that are new, as soon as there is something for them. Called at every

@@ -1,5 +1,7 @@
 //! The scheduler against a little world: what it asks for is done at once, unless the test says otherwise.
 
+mod lost;
+
 use std::collections::BTreeMap;
 
 use mapreduce_core::{
@@ -98,8 +100,26 @@ impl World {
         self.offer_place(n, false)
     }
 
+    /// A task that must be asked after for this place has no marker.
     fn offer_place(&mut self, n: u64, ahead: bool) -> Option<(TaskId, AttemptId)> {
-        self.tell(Event::Offered { worker: worker(n), slot: 0, ahead });
+        let offered = Event::Offered { worker: worker(n), slot: 0, ahead };
+        self.tell(offered.clone());
+        let launched = self.launched();
+        let asked_after = |action: &Action| match action {
+            Action::ReadMarker { task, .. } => Some(*task),
+            _ => None,
+        };
+        let tasks: Vec<_> = self.asked.iter().filter_map(asked_after).collect();
+        for &task in &tasks {
+            self.marker(task, None);
+        }
+        match launched {
+            None if !tasks.is_empty() => self.tell(offered).launched(),
+            launched => launched,
+        }
+    }
+
+    fn launched(&self) -> Option<(TaskId, AttemptId)> {
         self.asked.iter().find_map(|action| match action {
             Action::Launch { task, attempt, .. } => Some((*task, *attempt)),
             _ => None,
@@ -123,7 +143,8 @@ impl World {
 
     fn found(&mut self, task: TaskId, winner: Option<AttemptId>, failures: &[Failure]) -> &mut World {
         let (failures, lost) = (failures.to_vec(), self.asked_after.remove(&task).unwrap_or_default());
-        self.tell(Event::MarkerRead { job: JOB, epoch: EPOCH, task, winner, failures, lost })
+        let epoch = self.scheduler.owned().find(|(job, _)| *job == JOB).map_or(EPOCH, |(_, epoch)| epoch);
+        self.tell(Event::MarkerRead { job: JOB, epoch, task, winner, failures, lost })
     }
 
     fn reads_marker(&self, of: TaskId) -> bool {
@@ -171,111 +192,6 @@ fn a_job_without_records_has_no_map_tasks_and_still_ends() {
     let attempt = world.offer(1).unwrap();
     world.report(attempt, Outcome::Committed);
     assert!(world.seals(Stage::Reduce));
-}
-
-#[test]
-fn a_lost_workers_task_is_launched_again_only_without_a_marker() {
-    for committed in [false, true] {
-        let mut world = World::with_job(2, loaded(1, 1));
-        let (task, attempt) = world.offer(1).unwrap();
-        world.tell(Event::Detached { worker: worker(1) });
-        assert_eq!(world.asked, [Action::ReadMarker { job: JOB, task, lost: vec![attempt] }]);
-        assert_eq!(world.offer(2), None, "nothing is launched while the marker is being read");
-        world.marker(task, committed.then_some(attempt));
-        assert_eq!(world.seals(Stage::Map), committed);
-        assert_eq!(world.offer(2).is_some(), !committed);
-    }
-}
-
-#[test]
-fn a_failure_that_a_lost_worker_could_not_report_costs_budget() {
-    let mut world = World::with_job(0, loaded(1, 1));
-    let mut failures = Vec::new();
-    for n in 1..=4 {
-        assert_eq!(world.ending(), None);
-        world.tell(Event::Attached { worker: worker(n), n_slots: 1 });
-        let (task, attempt) = world.offer(n).unwrap();
-        world.tell(Event::Detached { worker: worker(n) });
-        failures.push(failure(task, attempt, FailureKind::OutOfMemory));
-        world.found(task, None, &failures);
-    }
-    assert!(matches!(world.ending(), Some(Ending::Failed(f)) if f.attempt.number == 4));
-    let is_failure =
-        |event: &&HistoryEvent| matches!(event, HistoryEvent::Ended { end: AttemptEnd::Failed, .. });
-    assert_eq!(world.history.iter().filter(is_failure).count(), 4);
-}
-
-#[test]
-fn an_attempt_that_was_taken_for_lost_and_fails_then_costs_budget_once() {
-    let mut start = loaded(1, 1);
-    start.settings.max_attempts = 3;
-    let mut world = World::with_job(2, start);
-    let (task, attempt) = world.offer(1).unwrap();
-    world.tell(Event::Detached { worker: worker(1) });
-    world.no_marker(task);
-    let mut failures = vec![failure(task, attempt, FailureKind::OutOfMemory)];
-    for n_failed in 2..=3 {
-        assert_eq!(world.ending(), None);
-        let (_, next) = world.offer(2).unwrap();
-        let failed = failure(task, next, FailureKind::OutOfMemory);
-        world.report((task, next), Outcome::Failed(Box::new(failed.clone())));
-        failures.push(failed);
-        assert_eq!(failures.len(), n_failed);
-        world.found(task, None, &failures);
-    }
-    assert!(matches!(world.ending(), Some(Ending::Failed(_))));
-}
-
-#[test]
-fn two_lost_attempts_of_a_task_are_both_looked_after_before_the_next_launch() {
-    let mut world = World::with_job(3, loaded(1, 1));
-    let (task, first) = world.offer(1).unwrap();
-    world.tell(Event::Detached { worker: worker(1) });
-    world.no_marker(task);
-    let (_, second) = world.offer(2).unwrap();
-    // The first was not lost, only its stream.
-    world.tell(Event::Attached { worker: worker(1), n_slots: 1 });
-    let attempts = vec![(task, first)];
-    world.tell(Event::Answered { worker: worker(1), job: JOB, epoch: EPOCH, attempts });
-    world.tell(Event::Detached { worker: worker(1) });
-    let one = world.asked_after[&task].clone();
-    world.tell(Event::Detached { worker: worker(2) });
-    assert_eq!(world.asked_after[&task], [first, second]);
-    world.tell(Event::MarkerRead { job: JOB, epoch: EPOCH, task, winner: None, failures: vec![], lost: one });
-    assert_eq!(world.offer(3), None, "the second may have committed after this marker was read");
-    world.marker(task, Some(second));
-    assert!(world.seals(Stage::Map));
-}
-
-#[test]
-fn a_worker_that_speaks_after_it_was_detached_gets_and_adopts_nothing() {
-    let mut world = World::with_job(2, loaded(2, 1));
-    let (task, attempt) = world.offer(1).unwrap();
-    world.tell(Event::Detached { worker: worker(1) });
-    world.no_marker(task);
-    assert_eq!(world.offer(1), None);
-    assert_eq!(world.asked, []);
-    world.tell(Event::Answered {
-        worker: worker(1),
-        job: JOB,
-        epoch: EPOCH,
-        attempts: vec![(task, attempt)],
-    });
-    assert_eq!(world.asked, []);
-    assert_eq!([world.offer(2).unwrap().0, world.offer(2).unwrap().0], [map(0), map(1)]);
-}
-
-#[test]
-fn a_machine_taken_away_is_not_a_failed_attempt() {
-    let mut world = World::with_job(0, loaded(1, 1));
-    for n in 1..20 {
-        world.tell(Event::Attached { worker: worker(n), n_slots: 1 });
-        assert!(world.asked_for(|action| matches!(action, Action::Invite { .. })));
-        let (task, _) = world.offer(n).unwrap();
-        world.tell(Event::Detached { worker: worker(n) });
-        world.marker(task, None);
-        assert_eq!(world.ending(), None);
-    }
 }
 
 #[test]
@@ -465,7 +381,7 @@ fn two_jobs_share_the_workers() {
 
 #[test]
 fn a_worker_that_comes_back_is_heard_and_its_useless_attempts_stopped() {
-    let mut world = World::with_job(2, loaded(2, 1));
+    let mut world = World::with_job(2, loaded(1, 1));
     let (task, attempt) = world.offer(1).unwrap();
     world.tell(Event::Detached { worker: worker(1) });
     world.marker(task, None);

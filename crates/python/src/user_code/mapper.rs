@@ -212,6 +212,13 @@ impl<'a, 'py> Mapper<'a, 'py> {
     fn emit(&mut self, pair: Bound<'py, PyTuple>, sink: &mut MapSink) -> Result<(), UserFailure> {
         let [key, value] = pair.as_slice() else { return Err(not_a_pair(&pair)) };
         let is_shared = self.recent.are_worth_it() && is_shared(key);
+        // Most pairs: a short text with the very value of the one that waits before it, which can't change.
+        if self.waiting.values.last().is_some_and(|(last, _)| last.is(value))
+            && let Some((_, Some(short))) = keys::text(key)
+        {
+            self.waiting.keys.push_short(short);
+            return self.wait(key, value, is_shared, sink);
+        }
         if self.waiting.keys.is_empty() {
             // Also if its group is known: an equal key may be in the pile already, with an earlier value.
             if sink.wants_pile() {
@@ -273,14 +280,16 @@ impl<'a, 'py> Mapper<'a, 'py> {
         is_shared: bool,
         sink: &mut MapSink,
     ) -> Result<(), UserFailure> {
-        self.taken_bytes += large(value);
         if is_shared || self.partition.is_some() {
             let nth = self.waiting.keys.len() - 1;
             self.waiting.objects.push(KeyObject { nth, key: key.clone(), is_shared });
         }
         match self.waiting.values.last_mut() {
             Some((last, n)) if last.is(value) => *n += 1,
-            _ => self.waiting.values.push((value.clone(), 1)),
+            _ => {
+                self.taken_bytes += large(value);
+                self.waiting.values.push((value.clone(), 1));
+            }
         }
         sink.expect(&self.waiting.keys);
         if self.waiting.are_enough() { self.settle(sink) } else { Ok(()) }
@@ -300,8 +309,7 @@ impl<'a, 'py> Mapper<'a, 'py> {
         });
         self.taken_bytes += keys.lengths().sum::<usize>();
         if self.partition.is_none() {
-            let n_groups = keys.groups().iter().map(|group| group.index() + 1).max().unwrap_or_default();
-            self.pending.resize_with(n_groups.max(self.pending.len()), Pending::default);
+            self.pending.resize_with(sink.groups().len(), Pending::default);
         }
         for KeyObject { nth, key, is_shared } in objects.drain(..) {
             let group = keys.groups()[nth];

@@ -52,12 +52,9 @@ struct Made {
 impl Connection {
     /// Nothing is sent yet.
     pub(super) fn new(place: Place) -> Self {
-        Connection {
-            place,
-            client: Mutex::default(),
-            clients: AtomicU64::new(0),
-            has_root: AtomicBool::new(false),
-        }
+        // Directories of anybody's files are made with them, and are what HDFS makes them.
+        let has_root = AtomicBool::new(!place.is_ours);
+        Connection { place, client: Mutex::default(), clients: AtomicU64::new(0), has_root }
     }
 
     /// What is known of a file or directory.

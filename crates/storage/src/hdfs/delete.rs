@@ -62,4 +62,21 @@ impl Directories {
         })
         .await
     }
+
+    /// Removes `directory` if there is nothing in it.
+    pub(crate) async fn remove_empty(&self, directory: &Path) -> Result<()> {
+        let (connection, file) = (self.connection.clone(), self.connection.place.file(directory));
+        io::run(async move {
+            let about = |failure: Failure| failure.about(&connection.place, &file);
+            match connection.entries(&file).await {
+                // Somebody may put something into it meanwhile: then it is not removed.
+                Ok(found) if found.is_empty() => {
+                    connection.delete(&file, false).await.map(drop).map_err(about)
+                }
+                Ok(_) | Err(Failure::Absent) => Ok(()),
+                Err(failure) => Err(about(failure)),
+            }
+        })
+        .await
+    }
 }

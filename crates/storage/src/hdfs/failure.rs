@@ -147,7 +147,7 @@ mod tests {
     }
 
     fn storage_error(failure: Failure) -> StorageError {
-        let place = Place { namenode: "hdfs://n:1".into(), root: "/data".into() };
+        let place = Place { namenode: "hdfs://n:1".into(), root: "/data".into(), is_ours: true };
         StorageError::of(&object_store::path::Path::from("a"), failure.about(&place, "/data/a"))
     }
 

@@ -37,8 +37,8 @@ pub(super) fn list(connection: Arc<Connection>, prefix: &Path) -> BoxStream<'sta
             for status in found {
                 if status.isdir {
                     directories.push_back(status.path);
-                } else if let Some(path) = connection.place.object(&status.path)
-                    && sender.send(Ok(meta(path, &status))).await.is_err()
+                } else if let Some(found) = object(&connection, &status).transpose()
+                    && sender.send(found.map(|path| meta(path, &status))).await.is_err()
                 {
                     return;
                 }
@@ -53,10 +53,19 @@ pub(super) async fn list_with_delimiter(connection: Arc<Connection>, prefix: Pat
     let found = entries(&connection, &directory).await;
     let found = found.map_err(|failure| failure.about(&connection.place, &directory))?;
     let (directories, files): (Vec<_>, Vec<_>) = found.into_iter().partition(|status| status.isdir);
-    let object = |status: &FileStatus| connection.place.object(&status.path);
-    let common_prefixes = directories.iter().filter_map(object).collect();
-    let objects = files.iter().filter_map(|status| Some(meta(object(status)?, status))).collect();
-    Ok(ListResult { common_prefixes, objects, extensions: Default::default() })
+    let object = |status: &FileStatus| object(&connection, status).transpose();
+    let common_prefixes = directories.iter().filter_map(object).collect::<Result<_>>()?;
+    let objects = files.iter().filter_map(|status| Some(object(status)?.map(|path| meta(path, status))));
+    Ok(ListResult {
+        common_prefixes,
+        objects: objects.collect::<Result<_>>()?,
+        extensions: Default::default(),
+    })
+}
+
+fn object(connection: &Connection, status: &FileStatus) -> Result<Option<Path>> {
+    let place = &connection.place;
+    place.object(&status.path).map_err(|failure| failure.about(place, &status.path))
 }
 
 /// What is in a directory, which is nothing if it is not there, or went meanwhile.

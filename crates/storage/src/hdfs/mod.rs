@@ -30,7 +30,8 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, path::Path,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, RenameTargetMode, Result,
+    path::Path,
 };
 use url::Url;
 
@@ -50,6 +51,15 @@ impl Hdfs {
     /// Nothing is sent before the first use. An error says what is wrong with the URL.
     pub(crate) fn open(url: &Url) -> Result<Self, String> {
         Ok(Hdfs { connection: Arc::new(Connection::new(Place::parse(url)?)) })
+    }
+
+    /// All of an HDFS, with everybody's files.
+    pub(crate) fn open_any(url: &Url) -> Result<Self, String> {
+        Ok(Hdfs { connection: Arc::new(Connection::new(Place::parse_any(url)?)) })
+    }
+
+    pub(crate) fn directories(&self) -> Directories {
+        Directories::of(self.connection.clone())
     }
 }
 
@@ -115,6 +125,18 @@ impl ObjectStore for Hdfs {
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         let prefix = prefix.cloned().unwrap_or_default();
         io::run(list::list_with_delimiter(self.connection.clone(), prefix)).await
+    }
+
+    /// At once for everybody. After an unknown outcome it may still happen: repeating it does no harm.
+    async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
+        let connection = self.connection.clone();
+        let (from, to) = (connection.place.file(from), connection.place.file(to));
+        let overwrite = options.target_mode == RenameTargetMode::Overwrite;
+        io::run(async move {
+            let renamed = connection.rename(&from, &to, overwrite).await;
+            renamed.map_err(|failure| failure.about(&connection.place, &from))
+        })
+        .await
     }
 
     async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
