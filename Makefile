@@ -49,7 +49,7 @@ images: build $(HADOOP_JARS)
 	PYTHON=python deploy/docker/images.sh target/wheels $(HADOOP_JARS)
 
 $(HADOOP_JARS):
-	$(PYTHON) crates/storage/tests/support/hadoop_jars.py $@
+	$(PYTHON) crates/servers/src/hadoop_jars.py $@
 
 demo: build
 	python examples/demo.py

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import socket
 import subprocess
@@ -17,6 +18,7 @@ LOOPBACK = "127.0.0.1"
 ZOOKEEPER_JAR = Path("/usr/share/java/zookeeper.jar")
 INSTALL = "these tests need real servers: apt-get install -y --no-install-recommends zookeeper openjdk-17-jre-headless"
 QUICK_START = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+GIVEN = itertools.count()
 LOG4J = """log4j.rootLogger=INFO,A
 log4j.appender.A=org.apache.log4j.ConsoleAppender
 log4j.appender.A.layout=org.apache.log4j.PatternLayout
@@ -43,12 +45,18 @@ def running(command: Sequence[str], log: Path) -> Iterator[None]:
 
 
 def free_ports(n: int) -> list[int]:
-    """All are held until all are known, so that none is given twice."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(n)]
-        for each in sockets:
-            each.bind((LOOPBACK, 0))
-        return [each.getsockname()[1] for each in sockets]
+    """So many that nobody listens on: below those that Linux gives to clients, as in crates/servers/src/ports.rs."""
+    candidates = (12_000 + (os.getpid() * 100 + given) % 20_000 for given in GIVEN)
+    return list(itertools.islice(filter(is_free, candidates), n))
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as held:
+        try:
+            held.bind((LOOPBACK, port))
+        except OSError:
+            return False
+        return True
 
 
 @contextlib.contextmanager
@@ -98,9 +106,7 @@ def hdfs(directory: Path, address: str = LOOPBACK, within: Sequence[str] = ()) -
 def hadoop(directory: Path) -> list[str]:
     """The words before the name of one of Hadoop's programs. Its jars are fetched if they are not there."""
     jars = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "tmp" / "hadoop-2.7.3-jars"
-    if not jars.exists():
-        script = ROOT / "crates/storage/tests/support/hadoop_jars.py"
-        subprocess.run([sys.executable, str(script), str(jars)], check=True)
+    subprocess.run([sys.executable, str(ROOT / "crates/servers/src/hadoop_jars.py"), str(jars)], check=True)
     opened = ["java.base/java.lang", "java.base/java.net", "java.base/java.nio", "java.base/sun.nio.ch"]
     opened += ["java.base/java.util", "java.security.jgss/sun.security.krb5"]
     access = [f"--add-opens={package}=ALL-UNNAMED" for package in opened]

@@ -6,13 +6,6 @@
     reason = "tests, their helpers too, fail by panicking"
 )]
 
-#[path = "support/etcd.rs"]
-mod etcd_servers;
-#[path = "support/processes.rs"]
-mod server_processes;
-#[path = "support/zookeeper.rs"]
-mod zookeeper_servers;
-
 use std::{
     collections::BTreeSet,
     sync::{
@@ -28,6 +21,7 @@ use mapreduce_coordination::{
     CoordinationError, Coordinator, Lifetime, SessionOptions, Version, memory::MemoryStore, open, probe,
 };
 use mapreduce_core::{Incarnation, Role};
+use mapreduce_servers as servers;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -87,15 +81,15 @@ struct Remote {
 }
 impl Remote {
     fn zookeeper() -> Remote {
-        static SERVER: OnceLock<zookeeper_servers::Servers> = OnceLock::new();
+        static SERVER: OnceLock<servers::zookeeper::Servers> = OnceLock::new();
         static PATHS: AtomicU32 = AtomicU32::new(0);
-        let server = SERVER.get_or_init(|| zookeeper_servers::Servers::start(1));
+        let server = SERVER.get_or_init(|| servers::zookeeper::Servers::start(1));
         Remote { url: server.url(&format!("/test/{}", PATHS.fetch_add(1, Ordering::Relaxed))) }
     }
     fn etcd() -> Remote {
-        static SERVER: OnceLock<etcd_servers::Servers> = OnceLock::new();
+        static SERVER: OnceLock<servers::etcd::Servers> = OnceLock::new();
         static PATHS: AtomicU32 = AtomicU32::new(0);
-        let server = SERVER.get_or_init(|| etcd_servers::Servers::start(1));
+        let server = SERVER.get_or_init(|| servers::etcd::Servers::start(1));
         Remote { url: server.url(&format!("/test/{}", PATHS.fetch_add(1, Ordering::Relaxed))) }
     }
 }

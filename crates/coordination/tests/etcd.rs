@@ -8,20 +8,16 @@
 
 #[path = "support/clients.rs"]
 mod clients;
-#[path = "support/etcd.rs"]
-mod etcd_servers;
 #[path = "support/proxy.rs"]
 mod proxy;
-#[path = "support/processes.rs"]
-mod server_processes;
 
 use std::{sync::LazyLock, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use clients::{C, LONG, PATIENCE, count_through, more, read, refusal, session, stop_and_kill_a_process};
-use etcd_servers::Servers;
 use mapreduce_coordination::{CoordinationError, Entry, Lifetime, Version, open};
+use mapreduce_servers::etcd::Servers;
 use proxy::Proxy;
 use rustix::process::Signal;
 use serde_json::json;

@@ -8,22 +8,18 @@
 
 #[path = "support/clients.rs"]
 mod clients;
-#[path = "support/processes.rs"]
-mod server_processes;
-#[path = "support/zookeeper.rs"]
-mod zookeeper_servers;
 
 use std::{sync::LazyLock, time::Duration};
 
 use bytes::Bytes;
 use clients::{C, LONG, count_through, more, read, refusal, session, stop_and_kill_a_process};
 use mapreduce_coordination::{CoordinationError, Entry, Lifetime, Version, open};
+use mapreduce_servers::zookeeper::Servers;
 use rustix::process::Signal;
 use tokio::{
     sync::{Mutex, MutexGuard, watch},
     time::sleep,
 };
-use zookeeper_servers::Servers;
 
 /// One ensemble for all tests, one test at a time; it ends with this process.
 async fn ensemble() -> MutexGuard<'static, Servers> {

@@ -3,13 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
-#[path = "../../storage/tests/support/ceph.rs"]
-mod ceph;
 mod common;
-#[path = "../../storage/tests/support/hdfs.rs"]
-mod hdfs;
-#[path = "../../storage/tests/support/janitor.rs"]
-mod janitor;
 
 use std::{
     collections::BTreeMap,
@@ -19,12 +13,14 @@ use std::{
 
 use arrow_array::{Int64Array, RecordBatch, cast::AsArray, types::Int64Type};
 use arrow_ipc::reader::StreamReader;
-use ceph::{BUCKET, Ceph};
 use common::*;
-use hdfs::Servers;
 use mapreduce_core::{Compression, FileFormat, FileRange, InputFile, JobId, OutputDescription};
 use mapreduce_formats::{
     FormatError, Part, check_output, discard, encode_csv_row, find, publish, published, read, split,
+};
+use mapreduce_servers::{
+    ceph::{BUCKET, Ceph},
+    hdfs::Servers,
 };
 use mapreduce_storage::{Elsewhere, Store};
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};

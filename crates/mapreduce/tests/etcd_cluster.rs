@@ -5,22 +5,18 @@
 
 #[path = "support/by_hand.rs"]
 mod by_hand;
-#[path = "../../coordination/tests/support/etcd.rs"]
-mod etcd_servers;
 #[path = "support/gate.rs"]
 mod gate;
 #[path = "support/owner.rs"]
 mod owner;
-#[path = "../../coordination/tests/support/processes.rs"]
-mod server_processes;
 
 use std::env;
 
 use by_hand::Cluster;
-use etcd_servers::Servers;
 use gate::{CountWords, Gate, Gated};
 use mapreduce::native::{Job, Sum};
 use mapreduce_core::JobId;
+use mapreduce_servers::etcd::Servers;
 use mapreduce_storage::view::TaskState;
 use owner::a_job_survives_its_owner;
 

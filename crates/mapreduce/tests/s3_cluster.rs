@@ -4,20 +4,16 @@
 
 #[path = "support/by_hand.rs"]
 mod by_hand;
-#[path = "../../storage/tests/support/ceph.rs"]
-mod ceph;
 #[path = "support/gate.rs"]
 mod gate;
-#[path = "../../storage/tests/support/janitor.rs"]
-mod janitor;
 #[path = "support/owner.rs"]
 mod owner;
 
 use by_hand::Cluster;
-use ceph::{BUCKET, Ceph};
 use gate::{CountWords, Gate, Gated, check};
 use mapreduce::native::{Job, Sum};
 use mapreduce_core::JobId;
+use mapreduce_servers::ceph::{BUCKET, Ceph};
 use mapreduce_storage::{Elsewhere, background};
 use object_store::{ObjectStoreExt, path::Path};
 use owner::a_job_survives_its_owner;

@@ -3,19 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
-#[path = "../../storage/tests/support/ceph.rs"]
-mod ceph;
-#[path = "../../coordination/tests/support/etcd.rs"]
-mod etcd_servers;
-#[path = "../../storage/tests/support/hdfs.rs"]
-mod hdfs_servers;
-#[path = "../../storage/tests/support/janitor.rs"]
-mod janitor;
-#[path = "../../coordination/tests/support/processes.rs"]
-mod server_processes;
 mod support;
-#[path = "../../coordination/tests/support/zookeeper.rs"]
-mod zookeeper_servers;
 
 use std::{
     fs,
@@ -24,9 +12,11 @@ use std::{
     thread,
 };
 
-use ceph::{BUCKET, Ceph};
 use mapreduce::{ClusterUrls, LocalCluster, LocalOptions};
-use server_processes::free_ports;
+use mapreduce_servers::{
+    ceph::{BUCKET, Ceph},
+    etcd, free_ports, hdfs, zookeeper,
+};
 use support::Scene;
 use tokio::runtime::Runtime;
 
@@ -198,7 +188,7 @@ fn a_server_that_can_not_be_reached() {
 #[test]
 fn a_server_without_a_quorum() {
     let machine = Machine::new();
-    let (zookeeper, etcd) = (zookeeper_servers::Servers::start(3), etcd_servers::Servers::start(3));
+    let (zookeeper, etcd) = (zookeeper::Servers::start(3), etcd::Servers::start(3));
     for i in [1, 2] {
         zookeeper.kill(i);
         etcd.kill(i);
@@ -220,7 +210,7 @@ fn a_server_without_a_quorum() {
 #[test]
 fn coordination_of_somebody_else() {
     let machine = Machine::new();
-    let (zookeeper, etcd) = (zookeeper_servers::Servers::start(1), etcd_servers::Servers::start(1));
+    let (zookeeper, etcd) = (zookeeper::Servers::start(1), etcd::Servers::start(1));
     etcd.protect("ada", "secret", "/taken");
     let (ada, guess) = (machine.file("ada"), machine.file("guess"));
     for (url, other) in
@@ -241,7 +231,7 @@ fn coordination_of_somebody_else() {
 #[test]
 fn storage_of_somebody_else() {
     let machine = Machine::new();
-    let (hdfs, ceph) = (hdfs_servers::Servers::start(1, 1), Ceph::start());
+    let (hdfs, ceph) = (hdfs::Servers::start(1, 1), Ceph::start());
     let guess = machine.file("guess");
     let (on_hdfs, on_s3) = (hdfs.url("/taken"), ceph.url(BUCKET, "taken"));
     for storage in [&on_hdfs, &on_s3] {

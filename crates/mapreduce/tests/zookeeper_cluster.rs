@@ -8,10 +8,6 @@ mod by_hand;
 mod gate;
 #[path = "support/owner.rs"]
 mod owner;
-#[path = "../../coordination/tests/support/processes.rs"]
-mod server_processes;
-#[path = "../../coordination/tests/support/zookeeper.rs"]
-mod zookeeper_servers;
 
 use std::{env, fs};
 
@@ -19,10 +15,10 @@ use by_hand::{Cluster, eventually};
 use gate::{CountWords, Gate, Gated};
 use mapreduce::native::{Job, Sum};
 use mapreduce_core::JobId;
+use mapreduce_servers::zookeeper::Servers;
 use mapreduce_storage::view::TaskState;
 use owner::a_job_survives_its_owner;
 use rustix::process::Signal;
-use zookeeper_servers::Servers;
 
 /// More than that gives figures for the documentation: how many transactions a job costs.
 const N_TASKS: &str = "ZOOKEEPER_TEST_TASKS";

@@ -2,13 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-#[path = "support/ceph.rs"]
-mod ceph;
 mod common;
-#[path = "support/hdfs.rs"]
-mod hdfs_servers;
-#[path = "support/janitor.rs"]
-mod janitor;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,6 +14,10 @@ use std::{
 use bytes::Bytes;
 use common::*;
 use futures::{StreamExt, future::join_all, stream};
+use mapreduce_servers::{
+    ceph::{BUCKET, Ceph},
+    hdfs::Servers,
+};
 
 use mapreduce_core::{Audit, Persisted, Stage};
 use mapreduce_storage::{
@@ -33,10 +31,10 @@ use mapreduce_storage::{
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 
 /// Two DataNodes, and files with two copies. They end with this process.
-static HDFS: LazyLock<hdfs_servers::Servers> = LazyLock::new(|| hdfs_servers::Servers::start(2, 2));
+static HDFS: LazyLock<Servers> = LazyLock::new(|| Servers::start(2, 2));
 
 /// It ends with this process.
-static CEPH: LazyLock<ceph::Ceph> = LazyLock::new(ceph::Ceph::start);
+static CEPH: LazyLock<Ceph> = LazyLock::new(Ceph::start);
 
 /// Runs one test against a store in memory, one in a directory, the same without syncs, one in HDFS and one in S3.
 macro_rules! conformance {
@@ -66,7 +64,7 @@ macro_rules! conformance {
         mod s3 {$(
             #[tokio::test(flavor = "multi_thread")]
             async fn $test() {
-                let url = super::CEPH.url(super::ceph::BUCKET, concat!("tests/", stringify!($test)));
+                let url = super::CEPH.url(super::BUCKET, concat!("tests/", stringify!($test)));
                 super::$test(super::open(&url).unwrap()).await;
             }
         )*}

@@ -5,10 +5,6 @@
 mod common;
 #[path = "support/cutting.rs"]
 mod cutting;
-#[path = "support/janitor.rs"]
-mod janitor;
-#[path = "support/hdfs.rs"]
-mod servers;
 
 use std::{
     future::ready,
@@ -26,13 +22,13 @@ use cutting::{Cut, Cutting};
 use futures::{StreamExt, join, stream};
 use hdfs_native::{ClientBuilder, HdfsError, WriteOptions};
 use mapreduce_core::Persisted;
+use mapreduce_servers::hdfs::{Server, Servers};
 use mapreduce_storage::{
     Created, FileUpload, Marker, StorageError, Store, create, delete_job, open, paths, put_file, read,
     read_bytes, view::tree,
 };
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, path::Path};
 use rustix::process::Signal;
-use servers::{Server, Servers};
 use tokio::time::sleep;
 
 /// One DataNode, for what kills nothing. They end with this process.

@@ -2,17 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
-#[path = "support/ceph.rs"]
-mod ceph;
 mod common;
-#[path = "support/janitor.rs"]
-mod janitor;
 
 use std::{net::TcpListener, sync::LazyLock, time::Duration};
 
-use ceph::{BUCKET, Ceph};
 use common::*;
 use futures::future::join;
+use mapreduce_servers::ceph::{BUCKET, Ceph};
 use mapreduce_storage::{Created, StorageError, Store, create, open, paths, probe, put_file, read_bytes};
 use tokio::time::sleep;
 

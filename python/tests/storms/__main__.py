@@ -21,8 +21,6 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from servers import hdfs
-
 from mapreduce import Auth
 from storms.blows import LEASE_MS
 from storms.jobs import FILES, below
@@ -30,12 +28,6 @@ from storms.recovery import Recovery, table
 from storms.storm import Report, play
 
 STORES = {"zookeeper": "coordination", "etcd": "coordination", "hdfs": "storage", "s3": "storage"}
-SERVERS = {
-    "zookeeper": ["--package", "mapreduce-coordination", "--example", "coordination_servers", "--", "zookeeper"],
-    "etcd": ["--package", "mapreduce-coordination", "--example", "coordination_servers", "--", "etcd"],
-    "s3": ["--package", "mapreduce-storage", "--example", "s3_server"],
-}
-"""What `cargo run` runs as long as its standard input lasts, to print a URL."""
 
 
 def main() -> None:
@@ -48,7 +40,7 @@ def main() -> None:
     base = Path(tempfile.mkdtemp(prefix="storms-"))
     with contextlib.ExitStack() as servers:
         # Before the home is set: by that, the processes of clusters are told apart.
-        stores = {name: servers.enter_context(running(name, base / name)) for name in given.on}
+        stores = {name: servers.enter_context(running(name)) for name in given.on}
         for name in ("home", "tmp"):
             (base / name).mkdir()
         os.environ.update(MAPREDUCE_HOME=str(base / "home"), TMPDIR=str(base / "tmp"))
@@ -64,13 +56,9 @@ def main() -> None:
 
 
 @contextlib.contextmanager
-def running(name: str, directory: Path) -> Iterator[str]:
+def running(name: str) -> Iterator[str]:
     """Runs the servers of a store, and gives the URL of a place there."""
-    if name == "hdfs":
-        with hdfs(directory) as url:
-            yield f"{url}/storms"
-        return
-    command = ["cargo", "run", "--quiet", "--locked", *SERVERS[name]]
+    command = ["cargo", "run", "--quiet", "--locked", "--package", "mapreduce-servers", "--", name]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as servers:
         assert servers.stdout is not None
         url = servers.stdout.readline().strip()

@@ -8,11 +8,7 @@
 #![expect(clippy::print_stdout, reason = "it is a command")]
 
 mod cluster;
-#[path = "../../../coordination/tests/support/processes.rs"]
-mod server_processes;
 mod usage;
-#[path = "../../../coordination/tests/support/zookeeper.rs"]
-mod zookeeper_servers;
 
 use std::{
     collections::BTreeSet,
@@ -25,9 +21,9 @@ use std::{
 use cluster::{Cluster, wait_until};
 use mapreduce::native::{Emit, Input, Job, Mapper, NoCombiner, Record, Session, Sum, UserError};
 use mapreduce_core::{JobId, Settings};
+use mapreduce_servers::zookeeper::Servers;
 use mapreduce_storage::view::{AttemptView, Outcome};
 use usage::Usage;
-use zookeeper_servers::Servers;
 
 const N_TASKS: usize = 100_000;
 const N_WORKERS: usize = 200;

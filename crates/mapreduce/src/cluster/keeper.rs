@@ -104,7 +104,8 @@ fn absolute(directory: &Path) -> Result<PathBuf, ClusterError> {
 /// Opens a connection to the keeper of `directory`.
 pub(super) async fn connect(directory: &Path) -> Result<Connection, ClusterError> {
     Connection::to(directory).await.map_err(|e| match e.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+        // The last is of one that ended before it took the connection.
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => {
             ClusterError::NotRunning { directory: directory.to_owned() }
         }
         _ => system(format!("can't reach the keeper of {}", directory.display()))(e),
@@ -113,16 +114,47 @@ pub(super) async fn connect(directory: &Path) -> Result<Connection, ClusterError
 
 /// Sends `request` and takes the first reply.
 pub(super) async fn ask(keeper: &mut Connection, request: &Request) -> Result<Reply, ClusterError> {
-    let failed = || system("can't talk to the cluster's keeper");
-    keeper.writer.send(request).await.map_err(failed())?;
-    match keeper.lines.next().await.map_err(failed())? {
-        Some(Reply::Refused(why)) => Err(ClusterError::Keeper(why)),
-        Some(reply) => Ok(reply),
-        None => Err(ClusterError::Keeper("the cluster was shut down meanwhile".to_owned())),
+    let asked = async {
+        keeper.writer.send(request).await?;
+        keeper.lines.next().await
+    };
+    match asked.await {
+        Ok(Some(Reply::Refused(why))) => Err(ClusterError::Keeper(why)),
+        Ok(Some(reply)) => Ok(reply),
+        Ok(None) => Err(ended_meanwhile()),
+        Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
+            Err(ended_meanwhile())
+        }
+        Err(e) => Err(system("can't talk to the cluster's keeper")(e)),
     }
+}
+
+fn ended_meanwhile() -> ClusterError {
+    ClusterError::Keeper("the cluster was shut down meanwhile".to_owned())
 }
 
 /// What a keeper never says in this place.
 pub(super) fn unexpected(reply: &Reply) -> ClusterError {
     ClusterError::Keeper(format!("the keeper answered {reply:?}; is the program of the same version?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{cluster::LocalCluster, keeper::protocol::listen};
+
+    /// As if a keeper was killed at any moment of a client's way to its answer.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn of_a_keeper_that_ends_meanwhile_nothing_else_is_said() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().to_owned();
+        let keepers = tokio::task::spawn_blocking(move || (0..5000).for_each(|_| drop(listen(&path).unwrap())));
+        while !keepers.is_finished() {
+            match LocalCluster::attach(directory.path()).await {
+                Err(ClusterError::NotRunning { .. }) => {}
+                Err(ClusterError::Keeper(why)) if why == "the cluster was shut down meanwhile" => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
 }

@@ -146,24 +146,24 @@ impl LocalCluster {
     }
 
     async fn ask_to_shut_down(&self, cleanup: bool) -> Result<(), ClusterError> {
-        let mut connection = connect(&self.directory).await?;
         let failed = || system("can't wait for the keeper");
         let keeper = Process::open(self.keeper_pid, None).map_err(failed())?;
-        let asked = ask(&mut connection, &Request::Shutdown { cleanup }).await;
-        if let (Err(ClusterError::System { .. }), Some(keeper)) = (&asked, &keeper) {
-            // The connection broke. Of a keeper that was just killed, this is what there is to see first.
-            if let Ok(Ok(())) = timeout(DEATH_PATIENCE, keeper.ended()).await {
-                return Err(ClusterError::NotRunning { directory: self.directory.clone() });
+        let ended = async {
+            match keeper {
+                Some(keeper) => keeper.ended().await.map_err(failed()),
+                None => Ok(()),
             }
-        }
-        match asked? {
-            Reply::ShutDown { left: None } => {}
-            Reply::ShutDown { left: Some(why) } => return Err(ClusterError::Keeper(why)),
-            reply => return Err(unexpected(&reply)),
-        }
-        match keeper {
-            Some(keeper) => keeper.ended().await.map_err(failed()),
-            None => Ok(()),
+        };
+        let asked = async { ask(&mut connect(&self.directory).await?, &Request::Shutdown { cleanup }).await };
+        match asked.await {
+            Ok(Reply::ShutDown { left: None }) => ended.await,
+            Ok(Reply::ShutDown { left: Some(why) }) => Err(ClusterError::Keeper(why)),
+            Ok(reply) => Err(unexpected(&reply)),
+            // Of a keeper that is at its end or was just killed, this is what there is to see first.
+            Err(error) => match timeout(DEATH_PATIENCE, ended).await {
+                Ok(Ok(())) => Err(ClusterError::NotRunning { directory: self.directory.clone() }),
+                _ => Err(error),
+            },
         }
     }
 }

@@ -3,6 +3,7 @@
 PyPI has them: pyspark 2.4.8 brings them along. Nothing is installed outside of temporary directories.
 """
 
+import fcntl
 import re
 import subprocess
 import sys
@@ -18,8 +19,16 @@ OTHERS = re.compile(
 
 
 def main(directory: Path) -> None:
-    """Makes `directory`, which must not exist, whole or not at all."""
+    """Makes `directory` if it is not there, whole or not at all. Of many at once one does, and the others wait."""
     directory.parent.mkdir(parents=True, exist_ok=True)
+    with directory.with_name(f"{directory.name}.lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        if not directory.exists():
+            fetch(directory)
+
+
+def fetch(directory: Path) -> None:
+    """Has PyPI's package built, and takes from it what is needed."""
     with tempfile.TemporaryDirectory(dir=directory.parent) as scratch:
         environment, wheels, jars = (Path(scratch) / name for name in ("venv", "wheels", "jars"))
         venv.create(environment, with_pip=True)

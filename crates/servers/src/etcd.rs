@@ -1,6 +1,4 @@
-//! Real etcd servers for tests: on free ports of loopback, in a directory of their own, gone with the test however it ends.
-#![allow(dead_code, reason = "not every test that includes this file uses all of it")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail by panicking")]
+//! etcd.
 
 use std::{
     io::{Read, Write},
@@ -13,7 +11,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::server_processes::{Processes, assert_installed, free_ports};
+use crate::{free_ports, processes::Processes};
 
 const ETCD: &str = "/usr/bin/etcd";
 const INSTALL: &str = "these tests need a real etcd: apt-get install -y --no-install-recommends etcd-server";
@@ -29,10 +27,9 @@ pub struct Servers {
 impl Servers {
     /// Starts them all and returns when they serve.
     pub fn start(n: usize) -> Servers {
-        assert_installed(ETCD, INSTALL);
         let ports = free_ports(2 * n);
         let (ports, peer_ports) = (ports[..n].to_vec(), ports[n..].to_vec());
-        let servers = Servers { processes: Processes::prepare(n), ports, peer_ports };
+        let servers = Servers { processes: Processes::new(INSTALL), ports, peer_ports };
         (0..n).for_each(|i| servers.restart(i));
         (0..n).for_each(|i| servers.await_serving(i));
         servers
@@ -52,17 +49,17 @@ impl Servers {
         let mut command = Command::new(ETCD);
         command
             .arg("--data-dir")
-            .arg(self.processes.directory(i).join("data"))
+            .arg(self.processes.directory.join(format!("{i}.data")))
             .args(["--name", &format!("s{i}"), "--logger", "zap", "--log-level", "warn"])
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
             .args(["--listen-peer-urls", &peer(i), "--initial-advertise-peer-urls", &peer(i)])
             .args(["--initial-cluster", &all.join(","), "--initial-cluster-state", "new"]);
-        self.processes.start(i, &mut command, INSTALL);
+        self.processes.start(&i.to_string(), &mut command);
     }
 
     /// Waits until server `i` serves, which it does as part of a quorum only.
     pub fn await_serving(&self, i: usize) {
-        self.processes.await_serving(i, || self.serves(i), INSTALL);
+        self.processes.wait_until(|| self.serves(i));
     }
 
     /// Whether server `i` answers a read, for which it needs a quorum.
@@ -130,12 +127,12 @@ impl Servers {
 
     /// SIGKILL; returns when it is gone.
     pub fn kill(&self, i: usize) {
-        self.processes.kill(i);
+        self.processes.kill(&i.to_string());
     }
 
     /// Starts server `i` if it does not run, and lets it go on if it was stopped.
     pub fn revive(&self, i: usize) {
-        match self.processes.is_running(i) {
+        match self.processes.is_running(&i.to_string()) {
             true => self.signal(i, Signal::CONT),
             false => self.restart(i),
         }
@@ -143,6 +140,6 @@ impl Servers {
 
     /// SIGSTOP or SIGCONT.
     pub fn signal(&self, i: usize, signal: Signal) {
-        self.processes.signal(i, signal);
+        self.processes.signal(&i.to_string(), signal);
     }
 }

@@ -1,7 +1,4 @@
-//! Real ZooKeeper servers for tests: on free ports of loopback, in a directory of their own, gone with the test however
-//! it ends.
-#![allow(dead_code, reason = "not every test that includes this file uses all of it")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail by panicking")]
+//! ZooKeeper.
 
 use std::{
     fmt::Write as _,
@@ -15,7 +12,7 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::server_processes::{Processes, assert_installed, free_ports};
+use crate::{free_ports, processes::Processes};
 
 const JAR: &str = "/usr/share/java/zookeeper.jar";
 const INSTALL: &str =
@@ -41,11 +38,11 @@ impl Servers {
 
     /// Starts none of them yet.
     pub fn prepare(n: usize) -> Servers {
-        assert_installed(JAR, INSTALL);
-        let processes = Processes::prepare(n);
+        assert!(Path::new(JAR).exists(), "{JAR} is not there; {INSTALL}");
+        let processes = Processes::new(INSTALL);
         let ports = free_ports(3 * n);
         for i in 0..n {
-            configure(&processes.directory(i), i, &ports, n);
+            configure(&processes.directory.join(i.to_string()), i, &ports, n);
         }
         Servers { processes, ports: ports[..n].to_vec() }
     }
@@ -58,7 +55,7 @@ impl Servers {
 
     /// Starts server `i`, which does not run.
     pub fn restart(&self, i: usize) {
-        let directory = self.processes.directory(i);
+        let directory = self.processes.directory.join(i.to_string());
         let mut command = Command::new("java");
         command
             // Starting quickly counts for more here than running fast; and what survives a power cut does not matter.
@@ -67,12 +64,12 @@ impl Servers {
             .arg(format!("{}:{JAR}", directory.display()))
             .arg("org.apache.zookeeper.server.quorum.QuorumPeerMain")
             .arg(directory.join("zoo.cfg"));
-        self.processes.start(i, &mut command, INSTALL);
+        self.processes.start(&i.to_string(), &mut command);
     }
 
     /// Waits until server `i` serves, which it does as part of a quorum only.
     pub fn await_serving(&self, i: usize) {
-        self.processes.await_serving(i, || self.mode(i).is_some(), INSTALL);
+        self.processes.wait_until(|| self.mode(i).is_some());
     }
 
     /// `leader`, `follower` or `standalone`; none if it does not serve.
@@ -105,12 +102,12 @@ impl Servers {
 
     /// SIGKILL; returns when it is gone.
     pub fn kill(&self, i: usize) {
-        self.processes.kill(i);
+        self.processes.kill(&i.to_string());
     }
 
     /// Starts server `i` if it does not run, and lets it go on if it was stopped.
     pub fn revive(&self, i: usize) {
-        match self.processes.is_running(i) {
+        match self.processes.is_running(&i.to_string()) {
             true => self.signal(i, Signal::CONT),
             false => self.restart(i),
         }
@@ -118,7 +115,7 @@ impl Servers {
 
     /// SIGSTOP or SIGCONT.
     pub fn signal(&self, i: usize, signal: Signal) {
-        self.processes.signal(i, signal);
+        self.processes.signal(&i.to_string(), signal);
     }
 }
 

