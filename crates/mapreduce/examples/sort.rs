@@ -72,8 +72,7 @@ fn main() -> Result<(), UserError> {
     let options = LocalOptions { n_workers: 2, n_masters: 1, directory, ..LocalOptions::default() };
     let session = Session::start(options)?;
     let began = Instant::now();
-    let input = Input::text(files);
-    job.sorted(&session, &input, 8)?.run(&session, input, Some(Output::text(output)))?;
+    job.sorted(8).run(&session, Input::text(files), Some(Output::text(output)))?;
     eprintln!("sorted in {:.3} s", began.elapsed().as_secs_f64());
     Ok(())
 }

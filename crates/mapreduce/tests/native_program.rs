@@ -169,7 +169,8 @@ fn a_part_that_does_not_start_is_told(job: &TestJob, session: &Session, director
         message.contains("the reducer's start failed") && message.contains("it was told to"),
         "{message}"
     );
-    let message = job.sorted(session, &input, 2).map(drop).unwrap_err().to_string();
+    let sorted = job.sorted(2).run(session, input.clone(), None).map(|done| done.job());
+    let message = sorted.unwrap_err().to_string();
     assert!(message.contains("no side input \"before\""), "{message}");
 }
 

@@ -11,8 +11,11 @@ use crate::{
     shuffle::{BLOCK_BYTES, Entries, FileWriter, Spilled},
 };
 
+/// How much of an input is read at a time, at least and at most.
+const PART_BYTES_MIN: usize = 256 << 10;
+const PART_BYTES_MAX: usize = 4 << 20;
 /// What an input holds in memory: a part of what is stored, and a block that is decoded, or two.
-const INPUT_BYTES: usize = 3 * BLOCK_BYTES;
+const INPUT_BYTES: usize = PART_BYTES_MIN + 2 * BLOCK_BYTES;
 /// Inputs that are merged at one time, however small the memory or large.
 const INPUTS_MIN: usize = 2;
 const INPUTS_MAX: usize = 1000;
@@ -26,7 +29,7 @@ const NOT_A_KEY: &str = "what should be a key with its value does not begin with
 pub fn fan_in(memory_bytes: usize, n_inputs: usize) -> (usize, u64) {
     let n = (memory_bytes / INPUT_BYTES).clamp(INPUTS_MIN, INPUTS_MAX);
     let each = memory_bytes / n_inputs.clamp(1, n) / 2;
-    (n, each.clamp(BLOCK_BYTES, 16 * BLOCK_BYTES) as u64)
+    (n, each.clamp(PART_BYTES_MIN, PART_BYTES_MAX) as u64)
 }
 
 /// Merges partitions, sorted by key, into one sequence of groups. Values of equal keys follow each other in the

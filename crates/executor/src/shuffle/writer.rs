@@ -12,8 +12,9 @@ use super::{
 };
 use crate::{Resources, TaskError};
 
-/// Raw bytes of one block: large enough to compress well, small enough to stay in the cache.
-pub(crate) const BLOCK_BYTES: usize = 256 << 10;
+/// Raw bytes of one block: large enough to compress well; small enough that those of many inputs that are merged stay in
+/// the cache, and that LZ4 gets along with positions of 16 bits.
+pub(crate) const BLOCK_BYTES: usize = 60 << 10;
 
 /// Writes the partitions of a file one after another.
 #[derive(Debug)]

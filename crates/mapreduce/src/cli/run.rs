@@ -101,7 +101,7 @@ impl Args {
             |digest| CodeRef::Commands { digest },
             input,
             Some(output),
-            settings,
+            |_| Ok(settings),
             &BTreeMap::new(),
         )?;
         if self.output.is_none() { print_parts(&printed) } else { Ok(()) }

@@ -148,7 +148,8 @@ mod tests {
     async fn of_a_keeper_that_ends_meanwhile_nothing_else_is_said() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().to_owned();
-        let keepers = tokio::task::spawn_blocking(move || (0..5000).for_each(|_| drop(listen(&path).unwrap())));
+        let keepers =
+            tokio::task::spawn_blocking(move || (0..5000).for_each(|_| drop(listen(&path).unwrap())));
         while !keepers.is_finished() {
             match LocalCluster::attach(directory.path()).await {
                 Err(ClusterError::NotRunning { .. }) => {}

@@ -87,7 +87,7 @@ where
     fn reduce(&mut self, group: Group, out: &mut Vec<u8>) -> Result<u64, TaskError> {
         let mut n = 0;
         let mut reducer = self.reducer.clone();
-        reduce(&mut reducer, group, &mut self.counters, &mut |_, result| {
+        reduce(&mut reducer, group, &mut None, &mut self.counters, &mut |_, result| {
             R::Output::put(result, out);
             n += 1;
             Ok(())
@@ -102,9 +102,9 @@ where
         write: &mut dyn FnMut(&[u8]) -> Result<(), TaskError>,
     ) -> Result<(), TaskError> {
         let mut reducer = self.reducer.clone();
-        let mut record = Vec::new();
+        let (mut record, mut place) = (Vec::new(), None);
         while let Some(group) = groups.next_group()? {
-            reduce(&mut reducer, group, &mut self.counters, &mut |key, result| {
+            reduce(&mut reducer, group, &mut place, &mut self.counters, &mut |key, result| {
                 record.clear();
                 render::<R::Key, R::Output>(key, result, format, &mut record)?;
                 write(&record)
@@ -156,23 +156,24 @@ where
 type Take<'a, R> =
     dyn FnMut(&<R as Reducer>::Key, &<<R as Reducer>::Output as Datum>::Ref) -> Result<(), TaskError> + 'a;
 
-/// Reduces one group, and hands over its results one after another.
+/// Reduces one group, and hands over its results one after another. Its key is in `place`.
 fn reduce<R: Reducer>(
     reducer: &mut R,
     group: Group,
+    place: &mut Option<R::Key>,
     counters: &mut Counters,
     take: &mut Take<'_, R>,
 ) -> Result<(), TaskError> {
-    let key = R::Key::take_key(&mut Pieces::new(&group.key)).ok_or_else(|| damaged("a key"))?;
+    let key = R::Key::take_key_in(&mut Pieces::new(&group.key), place).ok_or_else(|| damaged("a key"))?;
     let mut values = Values::new(group.values);
     let mut taken = Ok(());
     let mut push = |result: &<R::Output as Datum>::Ref| {
         if taken.is_ok() {
-            taken = take(&key, result);
+            taken = take(key, result);
         }
     };
     let mut results = Results { push: &mut push, counters };
-    let reduced = guard("the reducer", || reducer.reduce(&key, &mut values, &mut results));
+    let reduced = guard("the reducer", || reducer.reduce(key, &mut values, &mut results));
     if let Some(error) = values.error {
         return Err(error);
     }

@@ -26,6 +26,11 @@ pub trait Datum: Sized {
     }
     /// Reads what [`Datum::put_key`] wrote; none if it did not.
     fn take_key(key: &mut Pieces<'_>) -> Option<Self>;
+    /// The same in `place`, whose memory it may use again.
+    #[inline]
+    fn take_key_in<'p>(key: &mut Pieces<'_>, place: &'p mut Option<Self>) -> Option<&'p Self> {
+        Some(place.insert(Self::take_key(key)?))
+    }
     /// Appends it as a value, which ends by itself.
     fn put(value: &Self::Ref, out: &mut Vec<u8>);
     /// Takes what [`Datum::put`] wrote off the front; none if it did not.
@@ -164,6 +169,14 @@ impl Datum for String {
             _ => None,
         }
     }
+    #[inline]
+    fn take_key_in<'p>(key: &mut Pieces<'_>, place: &'p mut Option<String>) -> Option<&'p String> {
+        let Piece::Text(text) = key.next_piece().ok()? else { return None };
+        let key = place.get_or_insert_default();
+        key.clear();
+        key.push_str(std::str::from_utf8(&text).ok()?);
+        Some(key)
+    }
     fn put(value: &str, out: &mut Vec<u8>) {
         put_sized(value.as_bytes(), out);
     }
@@ -201,6 +214,14 @@ impl Datum for Vec<u8> {
             Piece::Bytes(bytes) => Some(bytes.into_owned()),
             _ => None,
         }
+    }
+    #[inline]
+    fn take_key_in<'p>(key: &mut Pieces<'_>, place: &'p mut Option<Vec<u8>>) -> Option<&'p Vec<u8>> {
+        let Piece::Bytes(bytes) = key.next_piece().ok()? else { return None };
+        let key = place.get_or_insert_default();
+        key.clear();
+        key.extend_from_slice(&bytes);
+        Some(key)
     }
     fn put(value: &[u8], out: &mut Vec<u8>) {
         put_sized(value, out);
@@ -325,6 +346,7 @@ mod tests {
             assert_eq!(put, key(a));
         }
         assert_eq!(T::take_key(&mut Pieces::new(&key(a))).as_ref(), Some(a));
+        assert_eq!(T::take_key_in(&mut Pieces::new(&key(a)), &mut Some(T::from_ref(b.as_ref()))), Some(a));
         let mut both = Vec::new();
         T::put(a.as_ref(), &mut both);
         T::put(b.as_ref(), &mut both);

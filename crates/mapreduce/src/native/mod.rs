@@ -74,6 +74,8 @@ pub struct Job<M, C, R> {
     combiner: Option<C>,
     reducer: R,
     settings: mapreduce_core::Settings,
+    /// About how many partitions it is to have in the order of keys, if that is wanted.
+    sorted: Option<u32>,
     side_inputs: BTreeMap<String, Bytes>,
 }
 
@@ -81,7 +83,7 @@ impl<M: Mapper, R: Reducer<Key = M::Key, Value = M::Value>> Job<M, NoCombiner, R
     /// A job of these.
     pub fn new(mapper: M, reducer: R) -> Self {
         let settings = mapreduce_core::Settings::default();
-        Job { mapper, combiner: None, reducer, settings, side_inputs: BTreeMap::new() }
+        Job { mapper, combiner: None, reducer, settings, sorted: None, side_inputs: BTreeMap::new() }
     }
 }
 
@@ -93,18 +95,16 @@ where
 {
     /// The same with a combiner.
     pub fn combiner<D: Combiner<M::Value>>(self, combiner: D) -> Job<M, D, R> {
-        let Job { mapper, reducer, settings, side_inputs, .. } = self;
-        Job { mapper, combiner: Some(combiner), reducer, settings, side_inputs }
+        let Job { mapper, reducer, settings, sorted, side_inputs, .. } = self;
+        Job { mapper, combiner: Some(combiner), reducer, settings, sorted, side_inputs }
     }
 
     /// The same, run in another way: partitions, retries, limits. What [`Job::sort_values`] and [`Job::sorted`] have set
     /// stays, unless these settings set it, too.
     pub fn settings(self, mut settings: mapreduce_core::Settings) -> Self {
         settings.sort_values |= self.settings.sort_values;
-        if matches!(settings.partitioning, Partitioning::Hash) {
-            settings.partitioning = self.settings.partitioning;
-        }
-        Job { settings, ..self }
+        let sorted = self.sorted.filter(|_| settings.partitioning == Partitioning::Hash);
+        Job { settings, sorted, ..self }
     }
 
     /// The same with the values of each key in order, as [`Datum::put_key`] has it, instead of the order of the input;
@@ -112,6 +112,13 @@ where
     pub fn sort_values(mut self) -> Self {
         self.settings.sort_values = true;
         self
+    }
+
+    /// The same with its results in the order of keys over all partitions, about `n_partitions` of them, so that the files
+    /// of an output, one behind the other, are sorted. When it is run, it maps a sample of the input for it first, in the
+    /// process that runs it.
+    pub fn sorted(self, n_partitions: u32) -> Self {
+        Job { sorted: Some(n_partitions), ..self }
     }
 
     /// The same with bytes beside its records, such as a parameter or a table, which its parts read when they start; see

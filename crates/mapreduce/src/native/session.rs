@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::StreamExt;
-use mapreduce_core::{Clock, CodeRef, JobId, JobSpec, Settings, SystemClock};
+use mapreduce_core::{Clock, CodeRef, InputDescription, JobId, JobSpec, Settings, SystemClock};
 use mapreduce_executor::{Resources, TaskError, keys::Pieces, map::sample, reduce::Merge, results};
 use mapreduce_formats::FormatError;
 use mapreduce_storage::{StorageError, Store, delete_job, make_job_dirs, paths, put_file};
@@ -150,50 +150,43 @@ impl Session {
     ) -> Result<Session, NativeError> {
         let user = Credentials::User { username: username.to_owned(), password: password.to_owned() };
         let client = runtime.block_on(Client::new(urls.clone(), user))?;
+        // A wrong name or password is told at once; and a job need not wait until they were looked at.
+        runtime.block_on(client.login())?;
         let (username, program) = (username.to_owned(), Arc::default());
         Ok(Session { runtime, client, urls, username, cluster: None, program })
     }
 
-    /// Submits a job whose code is `code`, with its side inputs by name, and waits for its end.
+    /// Submits a job whose code is `code`, with its side inputs by name, and waits for its end. How it is to be run may
+    /// depend on its inputs.
     pub(crate) fn run(
         &self,
         code: Code,
         code_ref: impl FnOnce(String) -> CodeRef,
         input: Input,
         output: Option<Output>,
-        settings: Settings,
+        settings: impl FnOnce(&[InputDescription]) -> Result<Settings, NativeError>,
         side_inputs: &BTreeMap<String, Bytes>,
     ) -> Result<JobId, NativeError> {
         let inputs = self.runtime.block_on(input.describe())?;
         let output = output.map(|output| self.runtime.block_on(output.describe())).transpose()?;
-        self.runtime.block_on(async {
-            let job = self.client.reserve().await?;
-            let digest = code.digest.clone();
-            let side_inputs = match self.upload(job, code, side_inputs).await {
-                Ok(side_inputs) => side_inputs,
-                Err(e) => {
-                    // A job that is never submitted is none that could be cleared.
-                    if let Err(e) = delete_job(self.client.store(), job).await {
-                        tracing::warn!(%job, "what was uploaded can't be removed: {e}");
-                    }
-                    return Err(e);
+        let job = self.runtime.block_on(self.client.reserve())?;
+        let digest = code.digest.clone();
+        let (side_inputs, settings) = match self.prepare(job, code, side_inputs, || settings(&inputs)) {
+            Ok(prepared) => prepared,
+            Err(e) => {
+                // A job that is never submitted is none that could be cleared.
+                if let Err(e) = self.runtime.block_on(delete_job(self.client.store(), job)) {
+                    tracing::warn!(%job, "what was uploaded can't be removed: {e}");
                 }
-            };
-            let (user, submitted_at_ms) = (self.username.clone(), SystemClock::default().unix_ms());
-            let (code, contents) = (code_ref(digest), BTreeMap::new());
-            self.client
-                .submit(&JobSpec {
-                    job,
-                    user,
-                    code,
-                    inputs,
-                    side_inputs,
-                    contents,
-                    output,
-                    settings,
-                    submitted_at_ms,
-                })
-                .await?;
+                return Err(e);
+            }
+        };
+        let (user, submitted_at_ms) = (self.username.clone(), SystemClock::default().unix_ms());
+        let (code, contents) = (code_ref(digest), BTreeMap::new());
+        let spec =
+            JobSpec { job, user, code, inputs, side_inputs, contents, output, settings, submitted_at_ms };
+        self.runtime.block_on(async {
+            self.client.submit(&spec).await?;
             let mut updates = Box::pin(self.client.watch(job));
             while updates.next().await.transpose()?.is_some() {}
             match self.client.outcome(job).await? {
@@ -209,16 +202,26 @@ impl Session {
         })
     }
 
-    async fn upload(
+    /// Uploads the code of a job and its side inputs, whose digests are given by their names. Meanwhile it is found out how
+    /// the job is to be run.
+    fn prepare(
         &self,
         job: JobId,
         code: Code,
         side_inputs: &BTreeMap<String, Bytes>,
-    ) -> Result<BTreeMap<String, String>, NativeError> {
+        settings: impl FnOnce() -> Result<Settings, NativeError>,
+    ) -> Result<(BTreeMap<String, String>, Settings), NativeError> {
         make_job_dirs(&self.urls.storage, job)?;
-        let store = self.client.store();
-        put_file(store, &paths::code(job, &code.digest), code.bytes).await?;
-        Ok(put_side_inputs(store, job, side_inputs).await?)
+        let (store, side_inputs) = (self.client.store().clone(), side_inputs.clone());
+        let uploading = self.runtime.spawn(async move {
+            put_file(&store, &paths::code(job, &code.digest), code.bytes).await?;
+            put_side_inputs(&store, job, &side_inputs).await
+        });
+        let settings = settings();
+        // Whatever the settings are: who removes what was uploaded must not do so while it is written.
+        let uploaded = self.runtime.block_on(uploading);
+        let uploaded = uploaded.map_err(|e| system("the job's code is not uploaded")(e.into()))?;
+        Ok((uploaded?, settings?))
     }
 
     /// This program, as the code of a job.
@@ -258,10 +261,9 @@ where
     C: Combiner<M::Value>,
     R: Reducer<Key = M::Key, Value = M::Value>,
 {
-    /// The same job with its results in the order of keys over all partitions, about `n_partitions` of them, so that
-    /// the files of an output, one behind the other, are sorted. Maps a sample of the input for it, in this process.
-    pub fn sorted(self, session: &Session, input: &Input, n_partitions: u32) -> Result<Self, NativeError> {
-        let inputs = session.runtime.block_on(input.describe())?;
+    /// How the job is run over `inputs`. If it is to be sorted, a sample of them is mapped for it, in this process.
+    fn settings_for(&self, session: &Session, inputs: &[InputDescription]) -> Result<Settings, NativeError> {
+        let Some(n_partitions) = self.sorted else { return Ok(self.settings.clone()) };
         let mut code = self.code();
         let unknown =
             |name: &str| format!("the job has no side input {name:?}: give it one before it is sorted");
@@ -270,10 +272,8 @@ where
         };
         code.start(&Context { read: &read }).map_err(TaskError::from)?;
         let resources = session.resources()?;
-        let partitioning =
-            sample(&mut code, (JobId(0), &inputs, &BTreeMap::new()), n_partitions, &resources)?;
-        let settings = Settings { partitioning, ..self.settings.clone() };
-        Ok(self.settings(settings))
+        let partitioning = sample(&mut code, (JobId(0), inputs, &BTreeMap::new()), n_partitions, &resources)?;
+        Ok(Settings { partitioning, ..self.settings.clone() })
     }
 
     /// Runs the job to its end. This program's own file is its code.
@@ -288,7 +288,8 @@ where
         }
         let code = session.program()?;
         let native = |digest| CodeRef::Native { digest };
-        let job = session.run(code, native, input, output, self.settings.clone(), &self.side_inputs)?;
+        let settings = |inputs: &[InputDescription]| self.settings_for(session, inputs);
+        let job = session.run(code, native, input, output, settings, &self.side_inputs)?;
         Ok(Done { session, job, kind: std::marker::PhantomData })
     }
 }
