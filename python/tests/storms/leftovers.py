@@ -40,6 +40,7 @@ class Leftovers:
         self.home = Path(os.environ["MAPREDUCE_HOME"])
         self.ports: set[str] = set()
         self.temporary = set(os.listdir(tempfile.gettempdir()))
+        self.registered = self._registered()
 
     def look(self) -> None:
         self.ports |= sockets_of(processes_of(self.home)) & listeners()
@@ -48,10 +49,13 @@ class Leftovers:
         assert self.ports, "masters listen"
         wait_until(lambda: not processes_of(self.home), "no process is left")
         assert not self.ports & listeners(), "a port is left"
-        for entry in (self.home / "clusters").iterdir():
+        for entry in self._registered() - self.registered:
             # Of a keeper that was killed; the next one who looks for running clusters takes it away.
             assert int(entry.stem) in killed_keepers, entry
             entry.unlink()
         assert not (self.directory / "keeper.sock").exists()
         left = set(os.listdir(tempfile.gettempdir())) - self.temporary
         assert not [name for name in left if "mapreduce" in name], left
+
+    def _registered(self) -> set[Path]:
+        return set(self.home.glob("clusters/*.json"))

@@ -130,14 +130,14 @@ impl Session {
         Ok(session)
     }
 
-    /// Connects to the cluster that has its coordination at this URL.
+    /// Connects to the cluster that has its coordination at this URL, and logs in.
     pub fn find(coordination: &str, username: &str, password: &str) -> Result<Session, NativeError> {
         let runtime = runtime()?;
         let urls = runtime.block_on(ClusterUrls::find(coordination))?;
         Session::connect_in(runtime, urls, username, password)
     }
 
-    /// Connects to a cluster that runs.
+    /// Connects to a cluster that runs, and logs in.
     pub fn connect(urls: ClusterUrls, username: &str, password: &str) -> Result<Session, NativeError> {
         Session::connect_in(runtime()?, urls, username, password)
     }
