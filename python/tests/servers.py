@@ -111,7 +111,8 @@ def hadoop(directory: Path) -> list[str]:
     opened += ["java.base/java.util", "java.security.jgss/sun.security.krb5"]
     access = [f"--add-opens={package}=ALL-UNNAMED" for package in opened]
     access += ["--add-exports=java.security.jgss/sun.security.krb5=ALL-UNNAMED"]
-    return ["java", *QUICK_START, *access, "-cp", f"{directory}/conf:{jars}/*"]
+    scratch = f"-Djava.io.tmpdir={directory}"
+    return ["java", *QUICK_START, *access, scratch, "-cp", f"{directory}/conf:{jars}/*"]
 
 
 def configure(directory: Path, address: str, ports: Sequence[int]) -> None:

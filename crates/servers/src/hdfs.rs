@@ -113,6 +113,7 @@ impl Servers {
         let mut command = Command::new("java");
         // Starting quickly counts for more here than running fast.
         command.args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+        command.arg(format!("-Djava.io.tmpdir={}", self.processes.directory.display()));
         for package in OPENED {
             command.arg(format!("--add-opens=java.base/{package}=ALL-UNNAMED"));
         }
