@@ -17,7 +17,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use clients::{C, LONG, PATIENCE, count_through, more, read, refusal, session, stop_and_kill_a_process};
 use mapreduce_coordination::{CoordinationError, Entry, Lifetime, Version, open};
-use mapreduce_servers::etcd::Servers;
+use mapreduce_servers::{Ensemble, etcd::Servers};
 use proxy::Proxy;
 use rustix::process::Signal;
 use serde_json::json;

@@ -14,7 +14,7 @@ use std::{sync::LazyLock, time::Duration};
 use bytes::Bytes;
 use clients::{C, LONG, count_through, more, read, refusal, session, stop_and_kill_a_process};
 use mapreduce_coordination::{CoordinationError, Entry, Lifetime, Version, open};
-use mapreduce_servers::zookeeper::Servers;
+use mapreduce_servers::{Ensemble, zookeeper::Servers};
 use rustix::process::Signal;
 use tokio::{
     sync::{Mutex, MutexGuard, watch},

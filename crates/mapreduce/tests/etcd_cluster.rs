@@ -16,7 +16,7 @@ use by_hand::Cluster;
 use gate::{CountWords, Gate, Gated};
 use mapreduce::native::{Job, Sum};
 use mapreduce_core::JobId;
-use mapreduce_servers::etcd::Servers;
+use mapreduce_servers::{Ensemble, etcd::Servers};
 use mapreduce_storage::view::TaskState;
 use owner::a_job_survives_its_owner;
 

@@ -14,6 +14,7 @@ use std::{
 
 use mapreduce::{ClusterUrls, LocalCluster, LocalOptions};
 use mapreduce_servers::{
+    Ensemble,
     ceph::{BUCKET, Ceph},
     etcd, free_ports, hdfs, zookeeper,
 };

@@ -15,7 +15,7 @@ use by_hand::{Cluster, eventually};
 use gate::{CountWords, Gate, Gated};
 use mapreduce::native::{Job, Sum};
 use mapreduce_core::JobId;
-use mapreduce_servers::zookeeper::Servers;
+use mapreduce_servers::{Ensemble, zookeeper::Servers};
 use mapreduce_storage::view::TaskState;
 use owner::a_job_survives_its_owner;
 use rustix::process::Signal;

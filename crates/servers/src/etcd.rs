@@ -8,10 +8,9 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::{free_ports, processes::Processes};
+use crate::{Ensemble, free_ports, processes::Processes};
 
 const ETCD: &str = "/usr/bin/etcd";
 const INSTALL: &str = "these tests need a real etcd: apt-get install -y --no-install-recommends etcd-server";
@@ -39,22 +38,6 @@ impl Servers {
     pub fn url(&self, path: &str) -> String {
         let servers: Vec<String> = self.ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
         format!("etcd://{}{path}", servers.join(","))
-    }
-
-    /// Starts server `i`, which does not run.
-    pub fn restart(&self, i: usize) {
-        let peer = |i: usize| format!("http://127.0.0.1:{}", self.peer_ports[i]);
-        let client = format!("http://127.0.0.1:{}", self.ports[i]);
-        let all: Vec<String> = (0..self.ports.len()).map(|i| format!("s{i}={}", peer(i))).collect();
-        let mut command = Command::new(ETCD);
-        command
-            .arg("--data-dir")
-            .arg(self.processes.directory.join(format!("{i}.data")))
-            .args(["--name", &format!("s{i}"), "--logger", "zap", "--log-level", "warn"])
-            .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
-            .args(["--listen-peer-urls", &peer(i), "--initial-advertise-peer-urls", &peer(i)])
-            .args(["--initial-cluster", &all.join(","), "--initial-cluster-state", "new"]);
-        self.processes.start(&i.to_string(), &mut command);
     }
 
     /// Waits until server `i` serves, which it does as part of a quorum only.
@@ -124,22 +107,25 @@ impl Servers {
         stream.read_to_string(&mut said).ok()?;
         serde_json::from_str(said.split_once("\r\n\r\n")?.1).ok()
     }
+}
 
-    /// SIGKILL; returns when it is gone.
-    pub fn kill(&self, i: usize) {
-        self.processes.kill(&i.to_string());
+impl Ensemble for Servers {
+    fn processes(&self) -> &Processes {
+        &self.processes
     }
 
-    /// Starts server `i` if it does not run, and lets it go on if it was stopped.
-    pub fn revive(&self, i: usize) {
-        match self.processes.is_running(&i.to_string()) {
-            true => self.signal(i, Signal::CONT),
-            false => self.restart(i),
-        }
-    }
-
-    /// SIGSTOP or SIGCONT.
-    pub fn signal(&self, i: usize, signal: Signal) {
-        self.processes.signal(&i.to_string(), signal);
+    fn restart(&self, i: usize) {
+        let peer = |i: usize| format!("http://127.0.0.1:{}", self.peer_ports[i]);
+        let client = format!("http://127.0.0.1:{}", self.ports[i]);
+        let all: Vec<String> = (0..self.ports.len()).map(|i| format!("s{i}={}", peer(i))).collect();
+        let mut command = Command::new(ETCD);
+        command
+            .arg("--data-dir")
+            .arg(self.processes.directory.join(format!("{i}.data")))
+            .args(["--name", &format!("s{i}"), "--logger", "zap", "--log-level", "warn"])
+            .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+            .args(["--listen-peer-urls", &peer(i), "--initial-advertise-peer-urls", &peer(i)])
+            .args(["--initial-cluster", &all.join(","), "--initial-cluster-state", "new"]);
+        self.processes.start(&i.to_string(), &mut command);
     }
 }

@@ -8,10 +8,13 @@
 )]
 
 pub mod ceph;
+mod ensemble;
 pub mod etcd;
 pub mod hdfs;
 mod ports;
 mod processes;
 pub mod zookeeper;
 
+pub use ensemble::Ensemble;
 pub use ports::free_ports;
+pub use processes::Processes;

@@ -17,6 +17,7 @@ pub const START_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Processes by their names, and the directory that is theirs.
 pub struct Processes {
+    /// Theirs, which goes with them.
     pub directory: PathBuf,
     /// What to do about a program that can't be run.
     install: &'static str,
@@ -71,6 +72,7 @@ impl Processes {
         }
     }
 
+    /// Whether it was started and not killed.
     pub fn is_running(&self, name: &str) -> bool {
         self.running.lock().unwrap().contains_key(name)
     }

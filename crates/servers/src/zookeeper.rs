@@ -10,9 +10,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::Signal;
-
-use crate::{free_ports, processes::Processes};
+use crate::{Ensemble, free_ports, processes::Processes};
 
 const JAR: &str = "/usr/share/java/zookeeper.jar";
 const INSTALL: &str =
@@ -53,20 +51,6 @@ impl Servers {
         format!("zookeeper://{}{path}", servers.join(","))
     }
 
-    /// Starts server `i`, which does not run.
-    pub fn restart(&self, i: usize) {
-        let directory = self.processes.directory.join(i.to_string());
-        let mut command = Command::new("java");
-        command
-            // Starting quickly counts for more here than running fast; and what survives a power cut does not matter.
-            .args(["-Xmx96m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dzookeeper.forceSync=no"])
-            .args(["-Dzookeeper.admin.enableServer=false", "-Dzookeeper.4lw.commands.whitelist=*", "-cp"])
-            .arg(format!("{}:{JAR}", directory.display()))
-            .arg("org.apache.zookeeper.server.quorum.QuorumPeerMain")
-            .arg(directory.join("zoo.cfg"));
-        self.processes.start(&i.to_string(), &mut command);
-    }
-
     /// Waits until server `i` serves, which it does as part of a quorum only.
     pub fn await_serving(&self, i: usize) {
         self.processes.wait_until(|| self.mode(i).is_some());
@@ -99,23 +83,24 @@ impl Servers {
         let leads = |i: &usize| self.mode(*i).is_some_and(|mode| mode == "leader");
         (0..self.ports.len()).find(leads).expect("there is no leader")
     }
+}
 
-    /// SIGKILL; returns when it is gone.
-    pub fn kill(&self, i: usize) {
-        self.processes.kill(&i.to_string());
+impl Ensemble for Servers {
+    fn processes(&self) -> &Processes {
+        &self.processes
     }
 
-    /// Starts server `i` if it does not run, and lets it go on if it was stopped.
-    pub fn revive(&self, i: usize) {
-        match self.processes.is_running(&i.to_string()) {
-            true => self.signal(i, Signal::CONT),
-            false => self.restart(i),
-        }
-    }
-
-    /// SIGSTOP or SIGCONT.
-    pub fn signal(&self, i: usize, signal: Signal) {
-        self.processes.signal(&i.to_string(), signal);
+    fn restart(&self, i: usize) {
+        let directory = self.processes.directory.join(i.to_string());
+        let mut command = Command::new("java");
+        command
+            // Starting quickly counts for more here than running fast; and what survives a power cut does not matter.
+            .args(["-Xmx96m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dzookeeper.forceSync=no"])
+            .args(["-Dzookeeper.admin.enableServer=false", "-Dzookeeper.4lw.commands.whitelist=*", "-cp"])
+            .arg(format!("{}:{JAR}", directory.display()))
+            .arg("org.apache.zookeeper.server.quorum.QuorumPeerMain")
+            .arg(directory.join("zoo.cfg"));
+        self.processes.start(&i.to_string(), &mut command);
     }
 }
 
